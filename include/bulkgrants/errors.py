@@ -1,0 +1,119 @@
+"""Every error the project raises, classed by what the caller does next.
+
+```
+BulkgrantsError
+├── Fatal                stop: neither a retry nor a later row can succeed
+│   ├── Misconfigured    a person must change a setting, connection, table or key file
+│   ├── ApiKeyRefused    Nylas does not accept the API key
+│   ├── RequestRefused   Nylas refused a call that concerns no single mailbox
+│   └── Superseded       another process has taken over this run or batch
+├── Retriable            the same call may succeed after `after` seconds
+│   ├── RateLimited      too many calls, says Nylas or the provider
+│   ├── Unavailable      time-out, lost connection, or a 5xx
+│   └── LeaseHeld        another run of the same application is under way
+└── Refused              this mailbox only; the next row may well succeed
+```
+
+A message is one sentence for the person who reads the log, and names the way out. It never holds
+a secret, and text that came from outside is bounded and printable before it gets here
+(`bulkgrants.text.bounded`).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class BulkgrantsError(Exception):
+    """The root; never raised itself."""
+
+
+class Fatal(BulkgrantsError):
+    """Nothing that follows can succeed until a person acts."""
+
+
+class Misconfigured(Fatal):
+    """A setting, connection, table or key file is wrong; the message says which and how."""
+
+
+class ApiKeyRefused(Fatal):
+    """Nylas answered 401 for the application itself."""
+
+
+class RequestRefused(Fatal):
+    """Nylas refused a call that concerns no single mailbox, and would refuse it again."""
+
+    def __init__(self, message: str, *, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+        """The HTTP status, 0 where there was none."""
+
+
+class Superseded(Fatal):
+    """The run's lease or the batch's claim belongs to somebody else now; write nothing more."""
+
+
+class Retriable(BulkgrantsError):
+    """The same call may succeed later."""
+
+    def __init__(self, message: str, *, after: float | None = None, status: int = 0) -> None:
+        super().__init__(message)
+        self.after = after
+        """Seconds to wait as the other side asked, or None where it said nothing."""
+        self.status = status
+        """The HTTP status, 0 where there was none."""
+
+
+class Throttle(StrEnum):
+    """Whose limit a 429 speaks of."""
+
+    NYLAS = "nylas"
+    PROVIDER = "provider"
+
+
+class RateLimited(Retriable):
+    """A 429; `throttle` tells whether everything slows down or only one tenant."""
+
+    def __init__(self, message: str, *, throttle: Throttle, after: float | None = None) -> None:
+        super().__init__(message, after=after, status=429)
+        self.throttle = throttle
+
+
+class Unavailable(Retriable):
+    """A time-out, a lost connection, or a 5xx. Whether the call took effect is unknown."""
+
+
+class LeaseHeld(Retriable):
+    """Another run of the same application holds the lease."""
+
+
+class Refusal(StrEnum):
+    """Why a grant was refused, as far as anything depends on it."""
+
+    MAILBOX_UNKNOWN = "mailbox_unknown"
+    """The provider knows no such mailbox, or it is suspended."""
+    DELEGATION_MISSING = "delegation_missing"
+    """The service account may not act for this domain, or not with one of these scopes."""
+    SECRET_INVALID = "secret_invalid"  # noqa: S105 - the name of a reason
+    """The provider does not accept the credential's key or secret."""
+    CONSENT_MISSING = "consent_missing"
+    """The tenant's admin has not consented, or has withdrawn it."""
+    GRANT_BLOCKED = "grant_blocked"
+    """Nylas has blocked the grant (423)."""
+    OTHER = "other"
+    """Anything else; the message tells."""
+
+    @property
+    def concerns_tenant(self) -> bool:
+        """Whether the next mailbox of the same tenant would most likely be refused as well."""
+        return self not in {Refusal.MAILBOX_UNKNOWN, Refusal.GRANT_BLOCKED}
+
+
+class Refused(BulkgrantsError):
+    """Nylas or the provider refused this mailbox."""
+
+    def __init__(self, message: str, *, refusal: Refusal, status: int = 0) -> None:
+        super().__init__(message)
+        self.refusal = refusal
+        self.status = status
+        """The HTTP status, 0 where there was none."""

@@ -1,0 +1,39 @@
+"""`python -m bulkgrants.ledger upgrade --url URL` brings a ledger to the revision of this code."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from sqlalchemy.exc import ArgumentError
+
+from bulkgrants.errors import BulkgrantsError
+from bulkgrants.ledger.engine import open_ledger, upgrade
+
+
+def main() -> int:
+    """Run the command; the URL may come from the environment, where no process list shows it."""
+    parser = argparse.ArgumentParser(prog="python -m bulkgrants.ledger", description=__doc__)
+    parser.add_argument("command", choices=["upgrade"])
+    parser.add_argument(
+        "--url",
+        default=os.environ.get("BULKGRANTS_LEDGER_URL"),
+        help="SQLAlchemy URL of the ledger; default: $BULKGRANTS_LEDGER_URL",
+    )
+    arguments = parser.parse_args()
+    if not arguments.url:
+        parser.error("name the ledger with --url or BULKGRANTS_LEDGER_URL")
+    try:
+        engine = open_ledger(arguments.url)
+        upgrade(engine)
+    except ArgumentError:
+        parser.error("the ledger's URL is not one that SQLAlchemy understands")
+    except BulkgrantsError as error:
+        parser.error(str(error))
+    sys.stdout.write(f"The ledger at {engine.url.render_as_string()} is up to date.\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

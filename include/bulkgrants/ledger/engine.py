@@ -1,0 +1,116 @@
+"""Opens a ledger: an engine with what its database needs, at the revision the code needs."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from bulkgrants.errors import Misconfigured
+
+_BUSY_MS = 60_000
+_UPGRADE_LOCK = 0x62756C6B  # "bulk": PostgreSQL's advisory lock while a revision is applied
+
+
+def ledger_url(url: str | URL) -> URL:
+    """The URL with the driver that the ledger uses: psycopg 3 for PostgreSQL.
+
+    Raises Misconfigured for any other database than PostgreSQL and SQLite.
+    """
+    parsed = make_url(url)
+    backend = (
+        "postgresql" if parsed.drivername.startswith("postgres") else parsed.get_backend_name()
+    )
+    match backend:
+        case "postgresql":
+            return parsed.set(drivername="postgresql+psycopg")
+        case "sqlite":
+            return parsed.set(drivername="sqlite")
+        case _:
+            raise Misconfigured(
+                f"The ledger runs on PostgreSQL or SQLite, not on {backend}; "
+                "point its connection to one of them."
+            )
+
+
+def open_ledger(url: str | URL) -> Engine:
+    """An engine on the ledger, whatever its revision. SQLite's file and folder are made."""
+    parsed = ledger_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        if parsed.database:
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(parsed, connect_args={"timeout": _BUSY_MS / 1000})
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    return create_engine(parsed, pool_pre_ping=True, pool_size=2, max_overflow=4)
+
+
+def _prepare_sqlite(raw: sqlite3.Connection, _record: ConnectionPoolEntry) -> None:
+    """Readers beside one writer (WAL), and transactions begun by us alone."""
+    raw.isolation_level = None
+    raw.execute("PRAGMA journal_mode=WAL")
+    raw.execute("PRAGMA synchronous=NORMAL")
+    raw.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+    raw.execute("PRAGMA foreign_keys=ON")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """Take the write lock at once: a reader that turns writer half-way would fail, not wait."""
+    reads = connection.get_execution_options().get("reads_only", False)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+def reading(engine: Engine) -> Engine:
+    """The same ledger for transactions that only read; they wait for no writer."""
+    return engine.execution_options(reads_only=True)
+
+
+def upgrade(engine: Engine) -> None:
+    """Bring the ledger to the revision of this code. Safe to call from several processes at once."""
+    with engine.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
+        command.upgrade(_alembic(connection), "head")
+
+
+def require_current(engine: Engine) -> None:
+    """Make sure the ledger is at the revision of this code.
+
+    A SQLite ledger is brought up to date on the spot. A PostgreSQL ledger is its administrator's
+    to change: Misconfigured tells the command. Misconfigured too where no ledger can be reached.
+    """
+    shown = engine.url.render_as_string(hide_password=True)
+    try:
+        with reading(engine).connect() as connection:
+            revision = MigrationContext.configure(connection).get_current_revision()
+    except SQLAlchemyError as error:
+        raise Misconfigured(
+            f"The ledger at {shown} cannot be opened; check the host, login and database of its "
+            f"Airflow connection ({type(error).__name__})."
+        ) from None
+    head = ScriptDirectory.from_config(_alembic()).get_current_head()
+    if revision == head:
+        return
+    if engine.dialect.name == "sqlite":
+        upgrade(engine)
+        return
+    raise Misconfigured(
+        f"The ledger at {shown} is at revision {revision or 'none'} and this code needs {head}; "
+        "run `python -m bulkgrants.ledger upgrade --url …` once."
+    )
+
+
+def _alembic(connection: Connection | None = None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    return config

@@ -1,0 +1,13 @@
+"""How Alembic reaches the ledger: always over a connection that the caller opened."""
+
+from alembic import context
+
+from bulkgrants.ledger.tables import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    render_as_batch=False,
+)
+with context.begin_transaction():
+    context.run_migrations()
