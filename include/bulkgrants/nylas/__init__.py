@@ -1,0 +1,1 @@
+"""The Nylas API: its calls as values, its answers read and its refusals classed; no sending."""
