@@ -1,0 +1,15 @@
+"""What a stand-in is told when it is started."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The fixed part of a stand-in: everything else can be steered while it runs."""
+
+    api_key: str = "standin-key"
+    client_id: str = "standin-application"
+    seed: int = 1
+    """All ids come from generators seeded with this: the same story gives the same ids."""
+    seed_grants: int = 0
+    """So many grants exist from the start, and again after every reset."""

@@ -1,0 +1,141 @@
+"""POST /v3/connect/custom: makes a mailbox's grant, or authenticates the one there is again."""
+
+from dataclasses import dataclass
+
+from nylas_standin.calls import Call
+from nylas_standin.checks import Fields, as_fields
+from nylas_standin.envelopes import ApiError, Reply, invalid
+from nylas_standin.google import IDENTITY_SCOPES
+from nylas_standin.grants import render
+from nylas_standin.provider_errors import ProviderFailure, refused_by_provider
+from nylas_standin.records import PROVIDERS, Connector, Credential, Grant, Shape
+from nylas_standin.wire import Json
+from nylas_standin.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """What a provider gave for a mailbox."""
+
+    email: str
+    scope: list[Json]
+    settings: dict[str, Json]
+
+
+def authenticate(world: World, call: Call) -> Reply:
+    """The bulk variants for Google and Microsoft."""
+    body = as_fields(call.json()).only({"provider", "settings", "scope", "state"}, world.switches)
+    provider = body.text("provider")
+    if provider not in PROVIDERS:
+        raise invalid(f"Unknown provider '{provider}'.")
+    state = body.optional_text("state")
+    settings = body.fields("settings")
+    scope = body.optional_texts("scope")
+    connector, credential = _credential(world, provider, settings)
+    if credential.type == "serviceaccount":
+        permission = _service_account(world, connector, credential, settings, scope)
+    elif credential.type == "adminconsent":
+        permission = _admin_consent(world, credential, settings)
+    else:
+        raise _unusable(world, "Provider applications and refresh tokens are not imitated here.")
+    return _grant(world, call, credential, permission, state)
+
+
+def _unusable(world: World, message: str) -> ApiError:
+    return ApiError(world.switches.unusable_credential_status, ".invalid_request_error", message)
+
+
+def _credential(world: World, provider: str, settings: Fields) -> tuple[Connector, Credential]:
+    connector = world.connectors.get(provider)
+    if connector is None:
+        raise invalid(f"There is no connector for provider '{provider}'.")
+    named = settings.optional_text("credential_id")
+    credential = world.credentials.get(named or connector.active_credential_id or "")
+    if credential is None or credential.provider != provider:
+        raise _unusable(
+            world, "Field 'settings.credential_id' names no credential of this connector."
+        )
+    if credential.type != "connector" and not world.switches.bulk_enabled:
+        raise ApiError(403, "grant.access_denied", "Bulk authentication is not enabled.")
+    return connector, credential
+
+
+def _address(world: World, settings: Fields) -> str:
+    email = settings.text("email_address")
+    name, at, domain = email.rpartition("@")
+    if not name or not at or not domain or any(c.isspace() for c in email):
+        raise invalid("Field 'settings.email_address' must be an e-mail address.")
+    return email.lower() if world.switches.email_stored == "lower" else email
+
+
+def _service_account(
+    world: World,
+    connector: Connector,
+    credential: Credential,
+    settings: Fields,
+    top_level_scope: list[str] | None,
+) -> Permission:
+    settings.only({"credential_id", "email_address", "scopes"}, world.switches)
+    email = _address(world, settings)
+    scopes = settings.optional_texts("scopes")
+    if scopes is None:
+        scopes = connector.scope if top_level_scope is None else top_level_scope
+    identity = IDENTITY_SCOPES if world.switches.identity_scopes_need_delegation else ()
+    failure = world.google.refusal(credential, email, {*scopes, *identity})
+    if failure is not None:
+        raise _refusal(world, "google", email, failure)
+    granted: dict[str, Json] = {
+        "app_permission": True,
+        "credential_id": credential.id,
+        "credential_type": credential.type,
+        "scopes": [*scopes],
+    }
+    return Permission(email, list(dict.fromkeys([*IDENTITY_SCOPES, *scopes])), granted)
+
+
+def _admin_consent(world: World, credential: Credential, settings: Fields) -> Permission:
+    settings.only({"credential_id", "email_address"}, world.switches)
+    email = _address(world, settings)
+    raise _refusal(world, "microsoft", email, world.microsoft.refusal(credential, email))
+
+
+def _refusal(world: World, provider: str, email: str, failure: ProviderFailure) -> ApiError:
+    known = world.grants.find(provider, email)
+    if known is not None and world.switches.failed_reauth_invalidates:
+        known.status = "invalid"
+        world.grants.changed()
+    return refused_by_provider(failure, world.switches)
+
+
+def _grant(
+    world: World, call: Call, credential: Credential, given: Permission, state: str | None
+) -> Reply:
+    shape = world.grants.shared(
+        Shape(
+            provider=credential.provider,
+            scope=given.scope,
+            settings=given.settings,
+            credential_id=credential.id,
+            ip=call.ip,
+            user_agent=call.user_agent,
+        )
+    )
+    now = world.clock.now()
+    known = world.grants.find(credential.provider, given.email)
+    if known is None:
+        _refuse_other_provider(world, given.email)
+        grant = Grant(world.ids.record(), given.email, shape, now, now, state=state)
+        world.grants.add(grant)
+        return Reply(201, render(grant, world.switches))
+    known.shape = shape
+    known.status = "valid"
+    known.updated_at = now
+    known.state = known.state if state is None else state
+    world.grants.changed()
+    return Reply(world.switches.reauth_status, render(known, world.switches))
+
+
+def _refuse_other_provider(world: World, email: str) -> None:
+    if world.switches.other_provider == "refuse" and world.grants.find_all(email):
+        message = "The e-mail address has a grant with another provider."
+        raise ApiError(400, "grant.reauth_email_invalid", message)

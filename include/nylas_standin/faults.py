@@ -1,0 +1,175 @@
+"""Misbehaviour on request: which calls it meets, how often, and what it does to them."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from fnmatch import translate
+from random import Random
+from typing import ClassVar, Literal
+
+from nylas_standin.calls import Call
+
+FaultKind = Literal[
+    "latency",
+    "nylas_429",
+    "provider_429",
+    "server_error",
+    "empty_502",
+    "unauthorized",
+    "mailbox_error",
+    "error",
+    "malformed_json",
+    "cut_body",
+    "reset_before_commit",
+    "reset_after_commit",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Which calls are met; what is not given matches all. `path` and `email` are globs."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    method: str | None = None
+    path: str | None = None
+    path_regex: str | None = None
+    email: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CustomError:
+    """An answer given word by word."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    status: int
+    type: str
+    message: str
+    provider_error: dict[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One misbehaviour."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    kind: FaultKind
+    match: Match = field(default_factory=Match)
+    times: int | None = None
+    """How many calls it meets before it is over; None is no end."""
+    after: int = 0
+    """How many matching calls pass first."""
+    every: int = 1
+    """Meets the first of so many matching calls."""
+    rate: float = 1.0
+    """The share of matching calls it meets, by a seeded generator."""
+    seconds: float = 0.0
+    jitter: float = 0.0
+    status: int = 500
+    retry_after: int | None = None
+    retry_after_form: Literal["seconds", "date"] = "seconds"
+    error: str | CustomError | None = None
+    after_commit: bool = False
+    """Whether the call does its work before the answer is spoilt."""
+
+
+def _pattern(glob: str | None, regex: str | None = None) -> re.Pattern[str] | None:
+    if regex is not None:
+        return re.compile(regex)
+    return None if glob is None else re.compile(translate(glob.lower()))
+
+
+@dataclass(slots=True)
+class ActiveFault:
+    """A fault in force, and how far it has come."""
+
+    id: str
+    fault: Fault
+    seen: int = 0
+    met: int = 0
+    _path: re.Pattern[str] | None = None
+    _email: re.Pattern[str] | None = None
+
+    def __post_init__(self) -> None:
+        match = self.fault.match
+        self._path = _pattern(match.path, match.path_regex)
+        self._email = _pattern(match.email)
+
+    @property
+    def over(self) -> bool:
+        """Whether it has met all the calls it was for."""
+        return self.fault.times is not None and self.met >= self.fault.times
+
+    def concerns(self, call: Call, email: Callable[[], str | None]) -> bool:
+        """Whether the call is of those it may meet."""
+        match = self.fault.match
+        if match.method is not None and match.method.upper() != call.method:
+            return False
+        if self._path is not None and not self._path.search(call.path):
+            return False
+        if self._email is None:
+            return True
+        address = email()
+        return address is not None and self._email.search(address.lower()) is not None
+
+    def meets(self, random: Random) -> bool:
+        """Counts a call that it may meet, and says whether it does."""
+        self.seen += 1
+        turn = self.seen - self.fault.after
+        if turn <= 0 or (turn - 1) % self.fault.every != 0:
+            return False
+        if self.fault.rate < 1.0 and random.random() >= self.fault.rate:
+            return False
+        self.met += 1
+        return True
+
+
+class Faults:
+    """All faults in force, oldest first."""
+
+    def __init__(self, seed: int) -> None:
+        self._active: list[ActiveFault] = []
+        self._random = Random(f"faults {seed}")  # noqa: S311 - chances that repeat
+        self._made = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._active)
+
+    def active(self) -> list[ActiveFault]:
+        """Those that are not over."""
+        return [one for one in self._active if not one.over]
+
+    def add(self, fault: Fault) -> ActiveFault:
+        """Puts a fault in force."""
+        self._made += 1
+        one = ActiveFault(f"fault-{self._made}", fault)
+        self._active.append(one)
+        return one
+
+    def clear(self, fault_id: str | None = None) -> int:
+        """Ends one fault, or all."""
+        kept = [one for one in self._active if fault_id is not None and one.id != fault_id]
+        ended = len(self._active) - len(kept)
+        self._active = kept
+        return ended
+
+    def meeting(self, call: Call, email: Callable[[], str | None]) -> list[Fault]:
+        """What this call meets: every latency, and the first fault of another kind."""
+        met: list[Fault] = []
+        spoilt = False
+        for one in self._active:
+            if one.over or (spoilt and one.fault.kind != "latency"):
+                continue
+            if one.concerns(call, email) and one.meets(self._random):
+                met.append(one.fault)
+                spoilt = spoilt or one.fault.kind != "latency"
+        self._active = [one for one in self._active if not one.over]
+        return met
+
+    def delay(self, fault: Fault) -> float:
+        """How long a latency lasts this time."""
+        if not fault.jitter:
+            return fault.seconds
+        return max(0.0, fault.seconds + self._random.uniform(-fault.jitter, fault.jitter))

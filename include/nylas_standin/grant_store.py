@@ -1,0 +1,143 @@
+"""The grants, kept in order of creation so that any page costs no more than its length."""
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from nylas_standin.records import Grant, GrantStatus, Shape
+
+SortBy = Literal["created_at", "updated_at"]
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What a list is narrowed to; None narrows nothing."""
+
+    provider: str | None = None
+    status: GrantStatus | None = None
+    ip: str | None = None
+    email: str | None = None
+    since: int | None = None
+    before: int | None = None
+
+    def accepts(self, grant: Grant) -> bool:
+        """Whether a grant passes all but the e-mail filter, which has an index."""
+        return (
+            (self.provider is None or grant.shape.provider == self.provider)
+            and (self.status is None or grant.status == self.status)
+            and (self.ip is None or grant.shape.ip == self.ip)
+            and (self.since is None or grant.created_at >= self.since)
+            and (self.before is None or grant.created_at <= self.before)
+        )
+
+
+def _created(grant: Grant) -> tuple[int, int]:
+    return grant.created_at, grant.number
+
+
+def _updated(grant: Grant) -> tuple[int, int]:
+    return grant.updated_at, grant.number
+
+
+class GrantStore:
+    """All grants of the application."""
+
+    def __init__(self) -> None:
+        self._ordered: list[Grant] = []
+        self._by_id: dict[str, Grant] = {}
+        self._by_email: dict[str, dict[str, Grant]] = {}
+        self._fold: Callable[[str], str] = str.lower
+        self._shapes: dict[str, Shape] = {}
+        self._views: dict[tuple[Filters, SortBy], list[Grant]] = {}
+        self._made = 0
+
+    def __len__(self) -> int:
+        return len(self._ordered)
+
+    def __iter__(self) -> Iterator[Grant]:
+        return iter(self._ordered)
+
+    def match_emails(self, *, exactly: bool) -> None:
+        """Changes how addresses are compared, for the grants there are as well."""
+        self._fold = str if exactly else str.lower
+        self._by_email = {}
+        for grant in self._ordered:
+            self._by_email.setdefault(grant.shape.provider, {})[self._fold(grant.email)] = grant
+
+    def shared(self, shape: Shape) -> Shape:
+        """The one copy of a shape."""
+        return self._shapes.setdefault(repr(shape), shape)
+
+    def add(self, grant: Grant) -> None:
+        """Takes in a new grant."""
+        self._made += 1
+        grant.number = self._made
+        if self._ordered and grant.created_at < self._ordered[-1].created_at:
+            insort(self._ordered, grant, key=_created)
+        else:
+            self._ordered.append(grant)
+        self._by_id[grant.id] = grant
+        self._by_email.setdefault(grant.shape.provider, {})[self._fold(grant.email)] = grant
+        self._views.clear()
+
+    def remove(self, grant: Grant) -> None:
+        """Forgets a grant for good."""
+        del self._ordered[bisect_left(self._ordered, _created(grant), key=_created)]
+        del self._by_id[grant.id]
+        emails = self._by_email[grant.shape.provider]
+        if emails.get(self._fold(grant.email)) is grant:
+            del emails[self._fold(grant.email)]
+        self._views.clear()
+
+    def changed(self) -> None:
+        """Has to be told when a grant's status, time or shape was changed in place."""
+        self._views.clear()
+
+    def get(self, grant_id: str) -> Grant | None:
+        """The grant with that id."""
+        return self._by_id.get(grant_id)
+
+    def find(self, provider: str, email: str) -> Grant | None:
+        """The grant of a mailbox."""
+        return self._by_email.get(provider, {}).get(self._fold(email))
+
+    def find_all(self, email: str) -> list[Grant]:
+        """The grants of an address with any provider, oldest first."""
+        key = self._fold(email)
+        found = [emails[key] for emails in self._by_email.values() if key in emails]
+        return sorted(found, key=_created)
+
+    def select(
+        self, filters: Filters, sort_by: SortBy, *, descending: bool, offset: int, limit: int
+    ) -> list[Grant]:
+        """One page of what passes the filters."""
+        view = self._view(filters, sort_by)
+        low, high = 0, len(view)
+        if sort_by == "created_at":
+            if filters.since is not None:
+                low = bisect_left(view, filters.since, key=lambda grant: grant.created_at)
+            if filters.before is not None:
+                high = bisect_right(view, filters.before, key=lambda grant: grant.created_at)
+        if descending:
+            end = max(low, high - offset)
+            return view[max(low, end - limit) : end][::-1]
+        return view[min(high, low + offset) : min(high, low + offset + limit)]
+
+    def _view(self, filters: Filters, sort_by: SortBy) -> list[Grant]:
+        """All that passes, in order; kept until something changes, as pages come in runs."""
+        if filters.email is not None:
+            found = [grant for grant in self.find_all(filters.email) if filters.accepts(grant)]
+            return sorted(found, key=_created if sort_by == "created_at" else _updated)
+        if sort_by == "created_at":  # the order itself serves since and before
+            filters = Filters(filters.provider, filters.status, filters.ip)
+            if filters == Filters():
+                return self._ordered
+        key = (filters, sort_by)
+        view = self._views.get(key)
+        if view is None:
+            view = [grant for grant in self._ordered if filters.accepts(grant)]
+            if sort_by == "updated_at":
+                view.sort(key=_updated)
+            self._views[key] = view
+        return view

@@ -1,0 +1,54 @@
+"""Every guess about the real API, as a value that can be changed while the stand-in runs."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Switches:
+    """The guesses; README.md says what each rests on."""
+
+    unknown_fields: Literal["refuse", "ignore"] = "refuse"
+    unknown_query: Literal["refuse", "ignore"] = "refuse"
+    charset: Literal["accept", "refuse"] = "accept"
+
+    unauthorized_status: int = 401
+    unauthorized_type: str = "token.unauthorized_access"
+    unauthorized_code: bool = True
+    error_type_prefix: str = "api."
+    rate_limit_type: str = "nylas_rate_limit_exceeded"
+    rate_limit_retry_after: int | None = None
+    request_id_style: Literal["uuid", "numbered"] = "uuid"
+    latency_seconds: float = 0.0
+
+    limit_default: int = 10
+    limit_max: int = 200
+    limit_outside: Literal["clamp", "refuse"] = "clamp"
+
+    duplicate_connector_status: int = 400
+    partial_settings: Literal["drop", "refuse"] = "drop"
+    connector_delete_grants: Literal["invalidate", "remove"] = "invalidate"
+
+    credential_not_found_status: int = 404
+    credential_type_echoed: bool = True
+    credential_dedupe: Literal["data", "name_and_data", "off"] = "data"
+    credential_dedupe_status: int = 201
+    credential_name_scope: Literal["connector", "application"] = "connector"
+    credential_name_taken_status: int = 400
+    credential_in_use_status: int = 400
+    credential_delete_invalidates: bool = True
+    credential_patch_revives: bool = False
+
+    bulk_enabled: bool = True
+    unusable_credential_status: int = 400
+    reauth_status: int = 201
+    email_match: Literal["insensitive", "exact"] = "insensitive"
+    email_stored: Literal["as_sent", "lower"] = "as_sent"
+    other_provider: Literal["separate", "refuse"] = "separate"
+    failed_reauth_invalidates: bool = False
+    identity_scopes_need_delegation: bool = False
+    provider_failure_status: Literal["400", "provider"] = "400"
+    provider_failure_type: str = "grant.invalid_authentication"
+
+    grant_credential_id_top_level: bool = True
+    grant_found_by_email: bool = False
