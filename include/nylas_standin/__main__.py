@@ -35,9 +35,10 @@ def main() -> int:
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
 
-    # uvicorn stops at these and then raises them again, which would end the process by signal.
+    # uvicorn stops at these and then raises them again, which would end the process by signal;
+    # and a process that is still seeding has to end as well.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
+        signal.signal(number, lambda *_: sys.exit(0))
     serve(config, given.host, given.port, announce)
     return 0
 

@@ -1,13 +1,11 @@
 """The stand-in as an ASGI application: the API beside its control plane."""
 
-from urllib.parse import unquote
-
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nylas_standin.auth import is_authorized
 from nylas_standin.calls import Call
 from nylas_standin.config import Config
-from nylas_standin.connections import abort, drop
+from nylas_standin.connections import close, drop
 from nylas_standin.control import PREFIX, create_control
 from nylas_standin.gateway import Outcome, pass_through
 from nylas_standin.standin import Standin
@@ -51,7 +49,7 @@ async def _serve_api(stage: Standin, scope: Scope, receive: Receive, send: Send)
     client = scope.get("client")
     call = Call(
         method=method,
-        path=unquote(scope["path"]) if "%" in scope["path"] else scope["path"],
+        path=scope["path"],
         query_string=scope["query_string"].decode("latin-1"),
         body=await _body(receive) if method not in {"GET", "DELETE"} else b"",
         ip=client[0] if client else "",
@@ -75,7 +73,7 @@ async def _serve_api(stage: Standin, scope: Scope, receive: Receive, send: Send)
         await send(
             {"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True}
         )
-        abort(scope)
+        await close(scope, receive)
         return
     await send({"type": "http.response.body", "body": body})
 

@@ -22,11 +22,11 @@ class Fields:
         return key in self.values
 
     def only(self, known: Collection[str], switches: Switches) -> "Fields":
-        """The same object, once it holds nothing beyond `known`."""
-        for key in self.values:
-            if key not in known and switches.unknown_fields == "refuse":
-                raise invalid(f"Unknown field '{self._name(key)}'.")
-        return self
+        """The part of the object that is known; where anything else is there, a refusal."""
+        unknown = [key for key in self.values if key not in known]
+        if unknown and switches.unknown_fields == "refuse":
+            raise invalid(f"Unknown field '{self._name(unknown[0])}'.")
+        return Fields({k: v for k, v in self.values.items() if k in known}, self.where)
 
     def text(self, key: str) -> str:
         """A string that has to be there and not be empty."""

@@ -13,10 +13,12 @@ _NO_LINGER = struct.pack("ii", 1, 0)
 
 
 @runtime_checkable
-class _Abortable(Protocol):
+class _Connection(Protocol):
     """What asyncio's and uvloop's transports have in common, though not by descent."""
 
     def abort(self) -> None: ...
+
+    def close(self) -> None: ...
 
     def get_extra_info(self, name: str) -> socket.socket: ...
 
@@ -54,19 +56,29 @@ def http_protocol() -> type[asyncio.Protocol]:
     return _HttpTools
 
 
-def abort(scope: Scope) -> None:
-    """Resets the connection of a request."""
-    transport = scope.get("state", {}).get(_TRANSPORT)
-    if not isinstance(transport, _Abortable):
-        raise TypeError("Connections can be dropped under nylas_standin.server only.")
-    raw = transport.get_extra_info("socket")
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-    transport.abort()
+def _connection(scope: Scope) -> _Connection:
+    found = scope.get("state", {}).get(_TRANSPORT)
+    if not isinstance(found, _Connection):
+        raise TypeError("Connections can be broken under nylas_standin.server only.")
+    return found
+
+
+async def _gone(receive: Receive) -> None:
+    """Waits for the server to notice: it takes returning earlier for an application's mistake."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def drop(scope: Scope, receive: Receive) -> None:
-    """Resets the connection of a request; returns when the server has seen it go."""
-    abort(scope)
-    # Returning earlier would make the server report an application that did not answer.
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    """Resets the connection of a request."""
+    connection = _connection(scope)
+    raw = connection.get_extra_info("socket")
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    connection.abort()
+    await _gone(receive)
+
+
+async def close(scope: Scope, receive: Receive) -> None:
+    """Ends the connection after what was sent so far."""
+    _connection(scope).close()
+    await _gone(receive)

@@ -141,7 +141,7 @@ def _replacement(connector: Connector, body: Fields, switches: Switches) -> dict
         return _settings(connector.provider, body, switches)
     settings = body.fields("settings")
     if connector.provider in _SETTINGS:
-        settings.only(_SETTINGS[connector.provider], switches)
+        settings = settings.only(_SETTINGS[connector.provider], switches)
     for key in settings.values:
         settings.optional_text(key)
     return dict(settings.values)

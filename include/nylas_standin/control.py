@@ -1,5 +1,6 @@
 """The control plane under /_standin: how tests and benchmarks steer the stand-in."""
 
+import re
 from dataclasses import asdict, fields, replace
 from fnmatch import fnmatchcase
 from typing import Annotated
@@ -19,6 +20,7 @@ from nylas_standin.grants import render
 from nylas_standin.limiter import Limiter, Limits
 from nylas_standin.provider_errors import FAILURES
 from nylas_standin.records import Grant
+from nylas_standin.refresh_tokens import TokenOwner
 from nylas_standin.seeding import Seeded, seed_crowd, seed_exact
 from nylas_standin.standin import Standin
 from nylas_standin.stats import Stats
@@ -125,6 +127,12 @@ async def revoke_keys(world: TheWorld, body: list[str]) -> list[str]:
     return sorted(world.google.revoked_keys)
 
 
+@router.put("/refresh-tokens")
+async def give_out(world: TheWorld, body: dict[str, TokenOwner | None]) -> dict[str, int]:
+    """Says which refresh tokens exist and whose they are; null takes one back."""
+    return {"tokens": world.refresh_tokens.put(body)}
+
+
 @router.get("/clock")
 async def clock(world: TheWorld) -> dict[str, int | None]:
     """The stand-in's time."""
@@ -193,7 +201,10 @@ async def add_fault(world: TheWorld, body: Fault) -> dict[str, object]:
     """Puts one in force."""
     if isinstance(body.error, str) and body.error not in FAILURES:
         raise HTTPException(422, f"No such error; there are: {', '.join(sorted(FAILURES))}.")
-    return _shown(world.faults.add(body))
+    try:
+        return _shown(world.faults.add(body))
+    except re.error as error:
+        raise HTTPException(422, f"Not a regular expression: {error}.") from None
 
 
 @router.delete("/faults")

@@ -39,9 +39,11 @@ def checked(
     if connector.provider not in _PROVIDERS[kind]:
         raise invalid(f"A {connector.provider} connector takes no '{kind}' credential.")
     if kind == "serviceaccount":
-        _check_key_file(data.only(_KEY_FILE, switches))
+        data = data.only(_KEY_FILE, switches)
+        _check_key_file(data)
     elif kind == "adminconsent":
-        _check_consent(data.only({"client_id", "client_secret", "tenant"}, switches), update=update)
+        data = data.only({"client_id", "client_secret", "tenant"}, switches)
+        _check_consent(data, update=update)
     else:  # whatever a provider application needs beyond these two is the provider's business
         data.text("client_id")
         data.text("client_secret")

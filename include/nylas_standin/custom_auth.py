@@ -7,7 +7,7 @@ from nylas_standin.checks import Fields, as_fields
 from nylas_standin.envelopes import ApiError, Reply, invalid
 from nylas_standin.google import IDENTITY_SCOPES
 from nylas_standin.grants import render
-from nylas_standin.provider_errors import ProviderFailure, refused_by_provider
+from nylas_standin.provider_errors import FAILURES, ProviderFailure, refused_by_provider
 from nylas_standin.records import PROVIDERS, Connector, Credential, Grant, Shape
 from nylas_standin.wire import Json
 from nylas_standin.world import World
@@ -32,12 +32,13 @@ def authenticate(world: World, call: Call) -> Reply:
     settings = body.fields("settings")
     scope = body.optional_texts("scope")
     connector, credential = _credential(world, provider, settings)
+    _refuse_mismatch(world, credential, settings)
     if credential.type == "serviceaccount":
         permission = _service_account(world, connector, credential, settings, scope)
     elif credential.type == "adminconsent":
         permission = _admin_consent(world, credential, settings)
     else:
-        raise _unusable(world, "Provider applications and refresh tokens are not imitated here.")
+        permission = _refresh_token(world, credential, settings)
     return _grant(world, call, credential, permission, state)
 
 
@@ -58,6 +59,12 @@ def _credential(world: World, provider: str, settings: Fields) -> tuple[Connecto
     if credential.type != "connector" and not world.switches.bulk_enabled:
         raise ApiError(403, "grant.access_denied", "Bulk authentication is not enabled.")
     return connector, credential
+
+
+def _refuse_mismatch(world: World, credential: Credential, settings: Fields) -> None:
+    """A refresh token goes with a provider application, an address with a bulk credential."""
+    if ("refresh_token" in settings) != (credential.type == "connector"):
+        raise _unusable(world, f"These settings do not go with a '{credential.type}' credential.")
 
 
 def _address(world: World, settings: Fields) -> str:
@@ -97,6 +104,16 @@ def _admin_consent(world: World, credential: Credential, settings: Fields) -> Pe
     settings.only({"credential_id", "email_address"}, world.switches)
     email = _address(world, settings)
     raise _refusal(world, "microsoft", email, world.microsoft.refusal(credential, email))
+
+
+def _refresh_token(world: World, credential: Credential, settings: Fields) -> Permission:
+    settings.only({"credential_id", "refresh_token"}, world.switches)
+    owner = world.refresh_tokens.owner(settings.text("refresh_token"))
+    if owner is None:
+        raise refused_by_provider(FAILURES["bad_refresh_token"], world.switches)
+    if not owner.identifies(credential.provider):
+        raise invalid("Authentication failed")
+    return Permission(owner.email, [*owner.scopes], {})
 
 
 def _refusal(world: World, provider: str, email: str, failure: ProviderFailure) -> ApiError:

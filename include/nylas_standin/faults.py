@@ -27,7 +27,10 @@ FaultKind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Which calls are met; what is not given matches all. `path` and `email` are globs."""
+    """Which calls are met; what is not given matches all. `path` and `email` are globs.
+
+    `path_regex` wins over `path`, and has to fit from the path's beginning on.
+    """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
@@ -75,10 +78,14 @@ class Fault:
     """Whether the call does its work before the answer is spoilt."""
 
 
-def _pattern(glob: str | None, regex: str | None = None) -> re.Pattern[str] | None:
-    if regex is not None:
-        return re.compile(regex)
-    return None if glob is None else re.compile(translate(glob.lower()))
+def _path_pattern(match: Match) -> re.Pattern[str] | None:
+    if match.path_regex is not None:
+        return re.compile(match.path_regex)
+    return None if match.path is None else re.compile(translate(match.path))
+
+
+def _email_pattern(match: Match) -> re.Pattern[str] | None:
+    return None if match.email is None else re.compile(translate(match.email.lower()))
 
 
 @dataclass(slots=True)
@@ -93,9 +100,8 @@ class ActiveFault:
     _email: re.Pattern[str] | None = None
 
     def __post_init__(self) -> None:
-        match = self.fault.match
-        self._path = _pattern(match.path, match.path_regex)
-        self._email = _pattern(match.email)
+        self._path = _path_pattern(self.fault.match)
+        self._email = _email_pattern(self.fault.match)
 
     @property
     def over(self) -> bool:
@@ -107,12 +113,12 @@ class ActiveFault:
         match = self.fault.match
         if match.method is not None and match.method.upper() != call.method:
             return False
-        if self._path is not None and not self._path.search(call.path):
+        if self._path is not None and not self._path.match(call.path):
             return False
         if self._email is None:
             return True
         address = email()
-        return address is not None and self._email.search(address.lower()) is not None
+        return address is not None and self._email.match(address.lower()) is not None
 
     def meets(self, random: Random) -> bool:
         """Counts a call that it may meet, and says whether it does."""

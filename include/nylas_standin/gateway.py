@@ -84,7 +84,7 @@ async def pass_through(world: World, call: Call, *, authorized: bool, content_ty
     if "charset" in content_type and switches.charset == "refuse":
         return refused(invalid("only JSON and multipart supported"))
     if route.group == "authentication":
-        world.stats.mailbox(address_of(world, call) or "")
+        world.stats.mailbox((address_of(world, call) or "").lower())
     if not world.faults and switches.latency_seconds <= 0:
         return Outcome(name, _handle(world, call, route, request_id), request_id)
     return await _spoilt(world, call, route, request_id)

@@ -1,7 +1,5 @@
 """/v3/grants: listed by page, read, relabelled and deleted."""
 
-from typing import Literal
-
 from nylas_standin.calls import Call, one_of, page, whole_number
 from nylas_standin.checks import as_fields
 from nylas_standin.envelopes import Reply, not_found
@@ -89,11 +87,9 @@ def list_all(world: World, call: Call) -> Reply:
 
 
 def _status(text: str | None) -> GrantStatus | None:
-    statuses: dict[str | None, Literal["valid", "invalid"]] = {
-        "valid": "valid",
-        "invalid": "invalid",
-    }
-    return statuses.get(text)
+    if text == "valid":
+        return "valid"
+    return "invalid" if text == "invalid" else None
 
 
 def _found(world: World, call: Call) -> Grant:

@@ -11,6 +11,7 @@ from nylas_standin.ids import Ids
 from nylas_standin.limiter import Limiter, Limits
 from nylas_standin.microsoft import Microsoft
 from nylas_standin.records import Connector, Credential
+from nylas_standin.refresh_tokens import RefreshTokens
 from nylas_standin.stats import Stats
 from nylas_standin.switches import Switches
 
@@ -31,6 +32,7 @@ class World:
     grants: GrantStore = field(default_factory=GrantStore)
     google: Google = field(default_factory=Google)
     microsoft: Microsoft = field(default_factory=Microsoft)
+    refresh_tokens: RefreshTokens = field(default_factory=RefreshTokens)
 
     def invalidate(self, credential_id: str) -> None:
         """Every grant of a credential stops working."""
