@@ -89,8 +89,13 @@ def error_for(
             f"Nylas does not accept the API key; check the key and the region of the Airflow "
             f"connection '{connection}' {detail}."
         )
-    redirected = HTTPStatus.MULTIPLE_CHOICES <= reply.status < HTTPStatus.BAD_REQUEST
-    if call.subject is Subject.APPLICATION or redirected:
+    if HTTPStatus.MULTIPLE_CHOICES <= reply.status < HTTPStatus.BAD_REQUEST:
+        return RequestRefused(
+            f"The answer was a redirect, which is never followed; check the host of the Airflow "
+            f"connection '{connection}' {detail}.",
+            status=reply.status,
+        )
+    if call.subject is Subject.APPLICATION:
         sentence = f"Nylas refused {detail}; it would refuse the same call again."
         return RequestRefused(sentence, status=reply.status)
     return _refused(reply, said, detail)
