@@ -1,0 +1,1 @@
+"""The Airflow-facing layer: translates between Airflow and `bulkgrants`, and decides nothing."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -35,7 +36,7 @@ _KEY_FILE_FIELDS = (
 class ServiceAccountKey:
     """A Google service account's key file, checked. Its repr shows nothing of it."""
 
-    credential_data: JsonObject = field(repr=False)
+    credential_data: Mapping[str, str] = field(repr=False)
     """What is sent to Nylas."""
 
 

@@ -24,9 +24,9 @@ class Reply:
     body: bytes
 
 
-def encode(body: JsonObject | None) -> bytes | None:
-    """The body as UTF-8 JSON, or None where the call has none."""
-    return None if body is None else json.dumps(body, separators=(",", ":")).encode()
+def encode(body: JsonObject | None) -> str | None:
+    """The body as JSON in ASCII, or None where the call has none."""
+    return None if body is None else json.dumps(body, separators=(",", ":"))
 
 
 def decode(body: bytes) -> JsonObject | None:

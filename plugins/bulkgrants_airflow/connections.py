@@ -1,0 +1,242 @@
+"""Reads Airflow connections into what the work needs; no other module reads them.
+
+Whatever is missing or wrong becomes Misconfigured, in a sentence that names the connection and
+never shows a secret. What is heavy to import is imported where it is used: DAG files are parsed
+every thirty seconds, and only tasks open databases.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from airflow.sdk import BaseHook, Connection
+from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
+from airflow.sdk.log import mask_secret
+
+from bulkgrants.credentials.secrets import OAuthApp, ServiceAccountKey, service_account_key
+from bulkgrants.errors import Misconfigured
+from bulkgrants.nylas.wire import Json
+from bulkgrants_airflow.settings import DEFAULT_LEDGER_CONN_ID, airflow_home
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+REGIONS = {"us": "https://api.us.nylas.com", "eu": "https://api.eu.nylas.com"}
+
+_KEYFILE = ("keyfile_dict", "extra__google_cloud_platform__keyfile_dict")
+_API_KEY = re.compile(r"[!-~]+")  # what an HTTP header can carry
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """A number in a connection's extra: its name, its default, and between what it may lie."""
+
+    name: str
+    default: float
+    low: float
+    high: float
+
+
+RATE = Limits("rate_per_second", default=40.0, low=1.0, high=50.0)  # Nylas allows 50
+TIMEOUT = Limits("timeout", default=90.0, low=0.001, high=3600.0)
+
+
+@dataclass(frozen=True, slots=True)
+class NylasConnection:
+    """How to reach a Nylas application."""
+
+    conn_id: str
+    base_url: str
+    """Without a slash at its end."""
+    api_key: str = field(repr=False)
+    client_id: str
+    """The application's id, under which the ledger keeps its records."""
+    rate_per_second: float
+    timeout: float
+    """Seconds for one whole call."""
+
+    @property
+    def host(self) -> str:
+        """For sentences."""
+        return urlsplit(self.base_url).netloc
+
+
+def nylas_connection(conn_id: str) -> NylasConnection:
+    """The Nylas application behind a connection."""
+    connection = _connection(conn_id, "nylas")
+    return _nylas(connection, connection.extra_dejson)
+
+
+async def nylas_connection_async(conn_id: str) -> NylasConnection:
+    """`nylas_connection` for an event loop, on which the other one may block for ever."""
+    try:
+        connection = await BaseHook.aget_connection(conn_id)
+    except AirflowNotFoundException:
+        raise _missing(conn_id, "nylas") from None
+    return _nylas(connection, await connection.aextra_dejson())
+
+
+def ledger_url(conn_id: str) -> str:
+    """The ledger's SQLAlchemy URL, password included.
+
+    While the default connection does not exist, it is a SQLite file in Airflow's home. Any other
+    name that does not exist is a slip of the pen, and an empty ledger would forget what is owned.
+    """
+    try:
+        connection = BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException:
+        if conn_id != DEFAULT_LEDGER_CONN_ID:
+            raise _missing(conn_id, "postgres or sqlite") from None
+        return f"sqlite:///{airflow_home() / 'bulkgrants' / 'ledger.db'}"
+    match connection.conn_type:
+        case "sqlite":
+            if not connection.host:
+                raise Misconfigured(
+                    f"The Airflow connection '{conn_id}' names no file; put the path of the "
+                    "ledger's SQLite file into its host."
+                )
+            return f"sqlite:///{connection.host}"
+        case "postgres":
+            from airflow.providers.postgres.hooks.postgres import PostgresHook  # noqa: PLC0415 - heavy
+
+            url = PostgresHook(postgres_conn_id=conn_id, connection=connection).sqlalchemy_url
+            return url.render_as_string(hide_password=False)
+        case other:
+            raise Misconfigured(
+                f"The Airflow connection '{conn_id}' is of type '{other}'; "
+                "the ledger needs postgres or sqlite."
+            )
+
+
+def warehouse_engine(conn_id: str) -> Engine:
+    """An engine on the warehouse, made by the connection's own SQL hook."""
+    from airflow.providers.common.sql.hooks.sql import DbApiHook  # noqa: PLC0415 - heavy
+
+    _connection(conn_id, "a database")
+    try:
+        hook = BaseHook.get_hook(conn_id)
+    except AirflowException:
+        hook = None
+    if not isinstance(hook, DbApiHook):
+        raise Misconfigured(
+            f"The Airflow connection '{conn_id}' is of no SQL type that is installed here; point "
+            "[bulkgrants] warehouse_conn_id to the warehouse."
+        )
+    return hook.get_sqlalchemy_engine()
+
+
+def google_key(conn_id: str) -> ServiceAccountKey:
+    """The service account key in a connection as Airflow's own Google connections keep it."""
+    extra = _connection(conn_id, "google_cloud_platform").extra_dejson
+    value: Json = next((extra[name] for name in _KEYFILE if extra.get(name)), None)
+    key = service_account_key(value, connection=conn_id)
+    mask_secret(key.credential_data["private_key"])
+    return key
+
+
+def oauth_app(conn_id: str) -> OAuthApp:
+    """The OAuth application in a connection: login, password and, for Azure, `extra.tenantId`."""
+    connection = _connection(conn_id, "generic")
+    if not connection.login or not connection.password:
+        raise Misconfigured(
+            f"The Airflow connection '{conn_id}' needs the OAuth application's client id as login "
+            "and its client secret as password."
+        )
+    tenant = connection.extra_dejson.get("tenantId")
+    return OAuthApp(
+        client_id=connection.login,
+        client_secret=connection.password,
+        tenant=tenant if isinstance(tenant, str) else None,
+    )
+
+
+def _connection(conn_id: str, kind: str) -> Connection:
+    try:
+        return BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException:
+        raise _missing(conn_id, kind) from None
+
+
+def _missing(conn_id: str, kind: str) -> Misconfigured:
+    return Misconfigured(
+        f"Airflow has no connection '{conn_id}': create it (type {kind}) under Admin, Connections, "
+        f"or set AIRFLOW_CONN_{conn_id.upper()}."
+    )
+
+
+def _nylas(connection: Connection, extra: Mapping[str, Json]) -> NylasConnection:
+    conn_id = connection.conn_id
+    return NylasConnection(
+        conn_id=conn_id,
+        base_url=_base_url(conn_id, (connection.host or "").strip()),
+        api_key=_api_key(conn_id, (connection.password or "").strip()),
+        client_id=_client_id(conn_id, extra.get("client_id")),
+        rate_per_second=_number(conn_id, extra, RATE),
+        timeout=_number(conn_id, extra, TIMEOUT),
+    )
+
+
+def _base_url(conn_id: str, host: str) -> str:
+    if host.lower() in REGIONS:
+        return REGIONS[host.lower()]
+    try:
+        parts = urlsplit(host)
+        plain = parts.scheme == "https" or (
+            parts.scheme == "http" and _is_loopback(parts.hostname or "")
+        )
+        sound = bool(parts.hostname) and parts.port != 0 and not (parts.query or parts.fragment)
+    except ValueError:
+        plain = sound = False
+    if not (plain and sound) or "@" in host:
+        raise _wrong(
+            conn_id,
+            "needs `us`, `eu` or a base URL (https://…; http:// for this machine only) as its host",
+        )
+    return host.rstrip("/")
+
+
+def _is_loopback(hostname: str) -> bool:
+    try:
+        return ip_address(hostname).is_loopback
+    except ValueError:
+        return hostname == "localhost"
+
+
+def _api_key(conn_id: str, key: str) -> str:
+    if not key:
+        raise _wrong(conn_id, "needs the Nylas API key as its password")
+    if not _API_KEY.fullmatch(key):
+        raise _wrong(conn_id, "has a password that is no API key: it holds blanks or odd letters")
+    return key
+
+
+def _client_id(conn_id: str, value: Json) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise _wrong(conn_id, "needs the Nylas application's id in its field `client_id`")
+    return value.strip()
+
+
+def _number(conn_id: str, extra: Mapping[str, Json], limits: Limits) -> float:
+    value = extra.get(limits.name)
+    if value is None or value == "":
+        return limits.default
+    try:
+        number = math.nan if isinstance(value, bool) else float(str(value))
+    except ValueError:
+        number = math.nan
+    if not limits.low <= number <= limits.high:
+        raise _wrong(
+            conn_id,
+            f"needs a number from {limits.low:g} to {limits.high:g} in its field `{limits.name}`",
+        )
+    return number
+
+
+def _wrong(conn_id: str, what: str) -> Misconfigured:
+    return Misconfigured(f"The Airflow connection '{conn_id}' {what}.")
