@@ -1,5 +1,7 @@
 """The stand-in as an ASGI application: the API beside its control plane."""
 
+import asyncio
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nylas_standin.auth import is_authorized
@@ -20,9 +22,20 @@ def create_app(config: Config | None = None, standin: Standin | None = None) -> 
         if scope["type"] != "http" or scope["path"].startswith(PREFIX):
             await control(scope, receive, send)
         else:
-            await _serve_api(stage, scope, receive, send)
+            await _serve_until_cancelled(stage, scope, receive, send)
 
     return app
+
+
+async def _serve_until_cancelled(
+    stage: Standin, scope: Scope, receive: Receive, send: Send
+) -> None:
+    try:
+        await _serve_api(stage, scope, receive, send)
+    except asyncio.CancelledError:
+        # The server is ending while the call waits out a latency: its caller sees a broken
+        # connection, and nobody an error report.
+        await drop(scope, receive)
 
 
 async def _body(receive: Receive) -> bytes:

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import struct
+from contextlib import suppress
 from typing import Protocol, runtime_checkable
 
 from starlette.types import Receive, Scope
@@ -73,7 +74,8 @@ async def drop(scope: Scope, receive: Receive) -> None:
     """Resets the connection of a request."""
     connection = _connection(scope)
     raw = connection.get_extra_info("socket")
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    with suppress(OSError):  # the other side may have gone first
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
     connection.abort()
     await _gone(receive)
 

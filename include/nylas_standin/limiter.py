@@ -6,6 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+# A microsecond: sums of fiftieths drift by less, and who is exactly on time has to be on time.
+_SLACK = 1e-6
+
 Policy = Literal["none", "fixed", "sliding", "token_bucket", "gcra"]
 
 
@@ -62,7 +65,7 @@ class Sliding:
 
     def admit(self, now: float) -> bool:
         """Looks at the request that was the limit's length ago."""
-        if len(self._admitted) == self._most and now - self._admitted[0] < 1.0:
+        if len(self._admitted) == self._most and now - self._admitted[0] < 1.0 - _SLACK:
             return False
         self._admitted.append(now)
         return True
@@ -82,7 +85,7 @@ class TokenBucket:
         if self._filled_at is not None:
             self._tokens = min(self._size, self._tokens + (now - self._filled_at) * self._rate)
         self._filled_at = now
-        if self._tokens < 1.0:
+        if self._tokens < 1.0 - _SLACK:
             return False
         self._tokens -= 1.0
         return True
@@ -98,8 +101,7 @@ class Gcra:
 
     def admit(self, now: float) -> bool:
         """Compares the request with the time at which it was due."""
-        # A microsecond of slack: sums of 0.02 drift by less, and who is exactly on time is on time.
-        if now < self._due - self._tolerance - 1e-6:
+        if now < self._due - self._tolerance - _SLACK:
             return False
         self._due = max(now, self._due) + self._spacing
         return True

@@ -1,0 +1,94 @@
+"""A real server for each module of tests, begun again before each test."""
+
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from nylas_standin.config import Config
+from nylas_standin.server import Running, serve_in_thread
+
+READONLY = "https://www.googleapis.com/auth/gmail.readonly"
+
+
+@pytest.fixture(scope="session")
+def pem() -> str:
+    """A throw-away key, of the kind that Google's key files hold."""
+    return (
+        rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        .private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        .decode()
+    )
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Running]:
+    with serve_in_thread(Config(api_key="test-key", seed=7)) as running:
+        yield running
+
+
+@pytest.fixture
+def control(server: Running) -> Iterator[httpx.Client]:
+    """The control plane; every test starts from nothing and without a limit."""
+    with httpx.Client(base_url=f"{server.base_url}/_standin") as client:
+        assert client.post("/reset").status_code == 200
+        assert client.put("/limiter", json={"policy": "none"}).status_code == 200
+        yield client
+
+
+@pytest.fixture
+def api(server: Running, control: httpx.Client) -> Iterator[httpx.Client]:
+    headers = {"Authorization": f"Bearer {server.api_key}"}
+    with httpx.Client(base_url=server.base_url, headers=headers) as client:
+        yield client
+
+
+@pytest.fixture
+def key_file(pem: str) -> dict[str, str]:
+    return {
+        "type": "service_account",
+        "project_id": "acme",
+        "private_key_id": "key-1",
+        "private_key": pem,
+        "client_email": "robot@acme.iam.gserviceaccount.com",
+    }
+
+
+@pytest.fixture
+def google(api: httpx.Client) -> dict[str, object]:
+    """A Google connector."""
+    body = {
+        "provider": "google",
+        "settings": {"client_id": "id", "client_secret": "very-secret", "topic_name": "t"},
+        "scope": [READONLY],
+    }
+    answer = api.post("/v3/connectors", json=body)
+    assert answer.status_code == 201
+    return answer.json()["data"]
+
+
+@pytest.fixture
+def credential_id(api: httpx.Client, google: dict[str, object], key_file: dict[str, str]) -> str:
+    """A service account of that connector."""
+    body = {"name": "acme", "credential_type": "serviceaccount", "credential_data": key_file}
+    answer = api.post("/v3/connectors/google/creds", json=body)
+    assert answer.status_code == 201
+    return answer.json()["data"]["id"]
+
+
+@pytest.fixture
+def authenticate(api: httpx.Client, credential_id: str) -> Callable[..., httpx.Response]:
+    """Custom authentication of a mailbox with that service account."""
+
+    def post(email: str, scopes: tuple[str, ...] = (READONLY,), **settings) -> httpx.Response:
+        settings = {"credential_id": credential_id, "scopes": list(scopes)} | settings
+        body = {"provider": "google", "settings": settings | {"email_address": email}}
+        return api.post("/v3/connect/custom", json=body)
+
+    return post
