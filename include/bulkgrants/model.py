@@ -217,8 +217,7 @@ class Outcome(StrEnum):
     RESCOPED = "rescoped"
     REFUSED = "refused"
     SKIPPED = "skipped"
-    FAILED = "failed"
-    """Retries ran out; the change is planned again by the next run."""
+    """Planned, then overtaken by events: its tenant was quarantined meanwhile."""
 
 
 class Mode(StrEnum):

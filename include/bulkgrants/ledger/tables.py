@@ -49,17 +49,17 @@ class Exact(TypeDecorator[str]):
         return dialect.type_descriptor(Text(collation=collation))
 
 
-_id = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows for INTEGER keys only
+ID = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows for INTEGER keys only
 
 
 def _run_id() -> Column[int]:
-    return Column("run_id", _id, ForeignKey("runs.id"), nullable=False)
+    return Column("run_id", ID, ForeignKey("runs.id"), nullable=False)
 
 
 runs = Table(
     "runs",
     metadata,
-    Column("id", _id, primary_key=True, autoincrement=True),
+    Column("id", ID, primary_key=True, autoincrement=True),
     Column("application", String(200), nullable=False),
     Column(
         "key", String(300), nullable=False
@@ -87,7 +87,7 @@ leases = Table(
     "leases",
     metadata,
     Column("application", String(200), primary_key=True),
-    Column("run_id", _id, nullable=True),  # null when free
+    Column("run_id", ID, nullable=True),  # null when free
     Column("token", BigInteger, nullable=False),  # grows with every change of hands
     Column("expires_at", Moment, nullable=False),
 )
@@ -99,7 +99,7 @@ budgets = Table(
     Column("next_slot", Float(53), nullable=False),  # Unix seconds by the database's clock
     Column("per_second", Float(53), nullable=False),  # what the refusals have left of the ceiling
     Column("ceiling", Float(53), nullable=False),  # as configured
-    Column("raised_at", Float(53), nullable=False),  # when per_second last changed; Unix seconds
+    Column("changed_at", Float(53), nullable=False),  # when per_second last changed; Unix seconds
 )
 
 tenants = Table(
@@ -149,7 +149,7 @@ entries = Table(
 rejects = Table(
     "rejects",
     metadata,
-    Column("id", _id, primary_key=True, autoincrement=True),
+    Column("id", ID, primary_key=True, autoincrement=True),
     _run_id(),
     Column("row_number", BigInteger, nullable=False),
     Column("tenant", Text, nullable=False),  # as written, bounded
@@ -192,7 +192,7 @@ grants = Table(
     Column("updated_at", BigInteger, nullable=False),
     Column("owned", Boolean, nullable=False, default=False),
     Column("tenant", Exact, nullable=True),  # of its last entry; null for what was never desired
-    Column("orphan_since", Moment, nullable=True),
+    Column("orphan_since", Moment, nullable=True),  # null while it has an entry
     Column(
         "gone_at", Moment, nullable=True
     ),  # when a listing first lacked it; null while it exists
@@ -214,7 +214,7 @@ escrow = Table(
 changes = Table(
     "changes",
     metadata,
-    Column("run_id", _id, ForeignKey("runs.id"), primary_key=True),
+    Column("run_id", ID, ForeignKey("runs.id"), primary_key=True),
     Column("seq", BigInteger, primary_key=True, autoincrement=False),  # from 1, in plan order
     Column("kind", String(10), nullable=False),  # create | renew | rescope | revoke
     Column("provider", String(20), nullable=False),
@@ -229,12 +229,13 @@ changes = Table(
     Column("verified", String(10), nullable=True),  # verified | drift
     Column("done_at", Moment, nullable=True),
     Column("grant_updated_at", BigInteger, nullable=True),  # Unix seconds, by Nylas' clock
+    Index(None, "run_id", "grant_id"),
 )
 
 skips = Table(
     "skips",
     metadata,
-    Column("run_id", _id, ForeignKey("runs.id"), primary_key=True),
+    Column("run_id", ID, ForeignKey("runs.id"), primary_key=True),
     Column("provider", String(20), primary_key=True),
     Column("email", Exact, primary_key=True),
     Column("tenant", Exact, nullable=True),
@@ -246,7 +247,7 @@ skips = Table(
 batches = Table(
     "batches",
     metadata,
-    Column("run_id", _id, ForeignKey("runs.id"), primary_key=True),
+    Column("run_id", ID, ForeignKey("runs.id"), primary_key=True),
     Column("batch", Integer, primary_key=True, autoincrement=False),  # from 1
     Column("first_seq", BigInteger, nullable=False),
     Column("last_seq", BigInteger, nullable=False),
@@ -257,17 +258,15 @@ batches = Table(
 attempts = Table(
     "attempts",
     metadata,
-    Column("id", _id, primary_key=True, autoincrement=True),
-    _run_id(),
-    Column("seq", BigInteger, nullable=False),
-    Column("number", Integer, nullable=False),  # from 1, over all tasks that worked on the change
+    Column("run_id", ID, ForeignKey("runs.id"), primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),  # of the change
+    Column("number", Integer, primary_key=True, autoincrement=False),  # from 1, over all tasks
     Column("claim", Integer, nullable=False),  # the batch's claim under which it was made
     Column("intended_at", Moment, nullable=False),
     Column("ended_at", Moment, nullable=True),  # null: the process died before it knew
     Column("outcome", String(20), nullable=True),  # an Outcome, or `retried`
     Column("http_status", Integer, nullable=True),
     Column("message", Text, nullable=False, default=""),  # bounded, without secrets
-    Index(None, "run_id", "seq"),
 )
 
 STAGING = (entries, observed)

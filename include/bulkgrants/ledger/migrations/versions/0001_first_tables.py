@@ -27,7 +27,7 @@ def upgrade() -> None:
         sa.Column("next_slot", sa.Float(precision=53), nullable=False),
         sa.Column("per_second", sa.Float(precision=53), nullable=False),
         sa.Column("ceiling", sa.Float(precision=53), nullable=False),
-        sa.Column("raised_at", sa.Float(precision=53), nullable=False),
+        sa.Column("changed_at", sa.Float(precision=53), nullable=False),
         sa.PrimaryKeyConstraint("application", name=op.f("pk_budgets")),
     )
     op.create_table(
@@ -165,15 +165,9 @@ def upgrade() -> None:
     )
     op.create_table(
         "attempts",
-        sa.Column(
-            "id",
-            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
-            autoincrement=True,
-            nullable=False,
-        ),
         sa.Column("run_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("seq", sa.BigInteger(), nullable=False),
-        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("seq", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("claim", sa.Integer(), nullable=False),
         sa.Column("intended_at", Moment(), nullable=False),
         sa.Column("ended_at", Moment(), nullable=True),
@@ -181,9 +175,8 @@ def upgrade() -> None:
         sa.Column("http_status", sa.Integer(), nullable=True),
         sa.Column("message", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name=op.f("fk_attempts_run_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_attempts")),
+        sa.PrimaryKeyConstraint("run_id", "seq", "number", name=op.f("pk_attempts")),
     )
-    op.create_index(op.f("ix_attempts_run_id_seq"), "attempts", ["run_id", "seq"], unique=False)
     op.create_table(
         "batches",
         sa.Column("run_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -214,6 +207,9 @@ def upgrade() -> None:
         sa.Column("grant_updated_at", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name=op.f("fk_changes_run_id")),
         sa.PrimaryKeyConstraint("run_id", "seq", name=op.f("pk_changes")),
+    )
+    op.create_index(
+        op.f("ix_changes_run_id_grant_id"), "changes", ["run_id", "grant_id"], unique=False
     )
     op.create_table(
         "rejects",

@@ -1,0 +1,117 @@
+"""One rate budget per application: evenly spaced slots, handed out from one row.
+
+Every process that calls the API takes its slots here, so together they never exceed the budget,
+whatever window the server counts by. Refusals lower the rate for everyone, quiet time raises it
+again in small steps, and the row remembers both for the next run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Engine, Row, select, text, update
+
+from bulkgrants.ledger.tables import budgets
+from bulkgrants.ledger.upserts import insert_unless_there
+
+_LOWER_BY = 0.97
+_RAISE_BY = 1.01
+_RAISE_EVERY = 30.0
+_LESSON_LASTS = 1.0
+_FLOOR = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """Moments at which calls may leave, as waits in seconds from the moment of asking."""
+
+    first_in: float
+    spacing: float
+    count: int
+
+    def waits(self) -> list[float]:
+        """Seconds to wait for each slot."""
+        return [self.first_in + self.spacing * number for number in range(self.count)]
+
+
+class Budget:
+    """The shared budget of one application; processes and threads may all hold their own."""
+
+    def __init__(self, engine: Engine, application: str, ceiling: float) -> None:
+        """`ceiling` is in calls per second; another ceiling forgets what refusals have taught."""
+        self._engine = engine
+        self._application = application
+        self.ceiling = ceiling
+        self._ensured = False
+
+    def reserve(self, count: int) -> Slots:
+        """Take the next `count` slots; they are spent whether or not they are used."""
+        self._ensure()
+        with self._engine.begin() as connection:
+            row, now = self._locked(connection)
+            rate = self._rested(row.per_second, now - row.changed_at)
+            first = max(row.next_slot, now)
+            self._save(
+                connection,
+                next_slot=first + count / rate,
+                per_second=rate,
+                changed_at=row.changed_at if rate == row.per_second else now,
+            )
+        return Slots(first_in=first - now, spacing=1 / rate, count=count)
+
+    def refused(self, pause: float) -> None:
+        """Nylas refused a call as one too many: all wait `pause` seconds and go on slower.
+
+        A burst of refusals within a second teaches one lesson, not many.
+        """
+        self._ensure()
+        with self._engine.begin() as connection:
+            row, now = self._locked(connection)
+            known = row.per_second < self.ceiling and now - row.changed_at < _LESSON_LASTS
+            rate = row.per_second if known else max(_FLOOR, row.per_second * _LOWER_BY)
+            self._save(
+                connection,
+                next_slot=max(row.next_slot, now + pause),
+                per_second=rate,
+                changed_at=row.changed_at if known else now,
+            )
+
+    def _rested(self, rate: float, quiet: float) -> float:
+        steps = min(int(quiet / _RAISE_EVERY), 1000)
+        return min(self.ceiling, rate * _RAISE_BY**steps)
+
+    def _locked(self, connection: Connection) -> tuple[Row[*tuple[float, ...]], float]:
+        """The row, ours until the transaction ends, and the time by the database's clock."""
+        row = connection.execute(
+            select(budgets.c.next_slot, budgets.c.per_second, budgets.c.changed_at)
+            .where(budgets.c.application == self._application)
+            .with_for_update()
+        ).one()
+        clock = (
+            "SELECT extract(epoch FROM clock_timestamp())::float8"
+            if connection.dialect.name == "postgresql"
+            else "SELECT (julianday('now') - 2440587.5) * 86400.0"
+        )
+        return row, float(connection.execute(text(clock)).scalar_one())
+
+    def _save(self, connection: Connection, **values: float) -> None:
+        connection.execute(
+            update(budgets).where(budgets.c.application == self._application).values(**values)
+        )
+
+    def _ensure(self) -> None:
+        """The row exists and knows our ceiling."""
+        if self._ensured:
+            return
+        fresh = {"per_second": self.ceiling, "ceiling": self.ceiling, "changed_at": 0.0}
+        mine = budgets.c.application == self._application
+        with self._engine.begin() as connection:
+            connection.execute(
+                insert_unless_there(connection, budgets).values(
+                    application=self._application, next_slot=0.0, **fresh
+                )
+            )
+            connection.execute(
+                update(budgets).where(mine, budgets.c.ceiling != self.ceiling).values(**fresh)
+            )
+        self._ensured = True

@@ -1,0 +1,111 @@
+"""What the ledger remembers of tenants: their settings, their readiness, their quarantine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, select, update
+
+from bulkgrants.ledger.tables import tenants
+from bulkgrants.ledger.upserts import upsert
+from bulkgrants.model import Awaiting, Provider, Standing, Tenant
+
+_SETTINGS = (
+    "provider",
+    "credential",
+    "secret_conn_id",
+    "scopes",
+    "grace_seconds",
+    "enabled",
+    "listed",
+)
+DEFAULT_GRACE = timedelta(days=7)
+
+
+def record_tenants(connection: Connection, application: str, listed: Iterable[Tenant]) -> None:
+    """Bring the settings in line with the tenants table; tenants it lacks stay, as not listed.
+
+    A Microsoft tenant that is new here awaits its admin's consent; a Google tenant is ready.
+    """
+    connection.execute(
+        update(tenants).where(tenants.c.application == application).values(listed=False)
+    )
+    rows = [
+        {
+            "application": application,
+            "tenant": tenant.tenant,
+            "provider": tenant.provider,
+            "credential": tenant.credential,
+            "secret_conn_id": tenant.secret_conn_id,
+            "scopes": tenant.scopes,
+            "grace_seconds": int(tenant.grace.total_seconds()),
+            "enabled": tenant.enabled,
+            "listed": True,
+            "awaiting": Awaiting.CONSENT if tenant.provider is Provider.MICROSOFT else None,
+            "failures": 0,
+            "quarantine_reason": "",
+        }
+        for tenant in listed
+    ]
+    if not rows:
+        return
+    statement = upsert(connection, tenants)
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["application", "tenant"],
+            set_={name: statement.excluded[name] for name in _SETTINGS},
+        ),
+        rows,
+    )
+
+
+def standings(connection: Connection, application: str) -> dict[str, Standing]:
+    """How each tenant stands, by name."""
+    rows = connection.execute(select(tenants).where(tenants.c.application == application))
+    return {
+        row.tenant: Standing(
+            enabled=row.enabled,
+            awaiting=Awaiting(row.awaiting) if row.awaiting else None,
+            quarantined_until=row.quarantined_until,
+            quarantine_reason=row.quarantine_reason,
+            grace=timedelta(seconds=row.grace_seconds),
+        )
+        for row in rows
+    }
+
+
+def quarantined(connection: Connection, application: str, now: datetime) -> dict[str, str]:
+    """The tenants in quarantine at this moment, with the reason."""
+    rows = connection.execute(
+        select(tenants.c.tenant, tenants.c.quarantine_reason).where(
+            tenants.c.application == application, tenants.c.quarantined_until > now
+        )
+    )
+    return {row.tenant: row.quarantine_reason for row in rows}
+
+
+def quarantine(
+    connection: Connection, application: str, tenant: str, *, until: datetime, reason: str
+) -> None:
+    """Leave one tenant alone until a moment; the others go on."""
+    connection.execute(
+        update(tenants)
+        .where(tenants.c.application == application, tenants.c.tenant == tenant)
+        .values(quarantined_until=until, quarantine_reason=reason)
+    )
+
+
+def release_quarantine(
+    connection: Connection, application: str, provider: str, credential: str
+) -> None:
+    """A credential has new contents: what its tenants were quarantined for may be mended."""
+    connection.execute(
+        update(tenants)
+        .where(
+            tenants.c.application == application,
+            tenants.c.provider == provider,
+            tenants.c.credential == credential,
+        )
+        .values(quarantined_until=None, quarantine_reason="", failures=0)
+    )

@@ -1,0 +1,94 @@
+"""The one place that decides what happens to a mailbox: values in, one change or skip out."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from bulkgrants.model import (
+    Actual,
+    Awaiting,
+    Change,
+    Circumstances,
+    Create,
+    Desired,
+    GrantStatus,
+    Provider,
+    Renew,
+    Rescope,
+    Revoke,
+    Skip,
+    SkipReason,
+)
+
+
+def decide(
+    desired: Desired | None, actual: Actual | None, circumstances: Circumstances
+) -> Change | Skip:
+    """What to do with one mailbox, given what the roster and the API say of it.
+
+    Reasons to leave it alone come first, the strongest before the weaker, so that a skip names
+    what a person would have to change. A broken grant is renewed, never deleted and made again:
+    deleting is final (nylas-api.md §7.5). Raises ValueError where neither side knows the mailbox.
+    """
+    if desired is not None:
+        return _with_entry(desired, actual, circumstances)
+    if actual is not None:
+        return _without_entry(actual, circumstances)
+    raise ValueError("A mailbox that neither side knows is not a candidate.")
+
+
+def _with_entry(
+    desired: Desired, actual: Actual | None, circumstances: Circumstances
+) -> Change | Skip:
+    hindrance = _hindrance(actual, circumstances)
+    if hindrance is not None:
+        return hindrance
+    if desired.credential_id is None:
+        return Skip(SkipReason.CREDENTIAL_NOT_REGISTERED)
+    if actual is None:
+        return Create(desired.tenant, desired.scopes, desired.credential_id)
+    if actual.credential_id != desired.credential_id:
+        return Skip(SkipReason.CREDENTIAL_DIFFERS, f"grant uses {actual.credential_id or 'none'}")
+    if actual.status is GrantStatus.INVALID:
+        return Renew(desired.tenant, desired.scopes, desired.credential_id, actual.grant_id)
+    if circumstances.provider == Provider.GOOGLE and actual.scopes != desired.scopes:
+        return Rescope(desired.tenant, desired.scopes, desired.credential_id, actual.grant_id)
+    return Skip(SkipReason.EQUAL)
+
+
+def _hindrance(actual: Actual | None, circumstances: Circumstances) -> Skip | None:
+    """What stands in the way of any change to a mailbox that should have a grant."""
+    standing, escrow, now = circumstances.standing, circumstances.escrow, circumstances.now
+    if not standing.enabled:
+        return Skip(SkipReason.TENANT_DISABLED)
+    if actual is not None and actual.blocked:
+        return Skip(SkipReason.GRANT_BLOCKED)
+    if standing.awaiting is Awaiting.CONSENT:
+        return Skip(SkipReason.AWAITING_CONSENT)
+    if standing.awaiting is Awaiting.PROPAGATION:
+        return Skip(SkipReason.AWAITING_PROPAGATION)
+    if standing.quarantined_until is not None and now < standing.quarantined_until:
+        detail = f"until {_moment(standing.quarantined_until)}: {standing.quarantine_reason}"
+        return Skip(SkipReason.TENANT_QUARANTINED, detail)
+    if escrow is not None and escrow.due_at is None:
+        return Skip(SkipReason.GIVEN_UP, escrow.reason)
+    if escrow is not None and escrow.due_at is not None and now < escrow.due_at:
+        return Skip(SkipReason.IN_ESCROW, f"until {_moment(escrow.due_at)}: {escrow.reason}")
+    return None
+
+
+def _without_entry(actual: Actual, circumstances: Circumstances) -> Change | Skip:
+    if circumstances.rejected:
+        return Skip(SkipReason.ROSTER_ROW_REJECTED)
+    if not actual.owned:
+        return Skip(SkipReason.FOREIGN)
+    if not circumstances.standing.enabled:
+        return Skip(SkipReason.TENANT_DISABLED)
+    grace_ends = (actual.orphan_since or circumstances.now) + circumstances.standing.grace
+    if circumstances.now < grace_ends:
+        return Skip(SkipReason.IN_GRACE, f"until {_moment(grace_ends)}")
+    return Revoke(actual.grant_id)
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"

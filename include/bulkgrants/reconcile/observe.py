@@ -1,0 +1,147 @@
+"""Reads every grant of the application, page by page, into the ledger's staging."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from sqlalchemy import Engine, delete
+
+from bulkgrants.errors import Unavailable
+from bulkgrants.ledger.bulk import Cell, insert_rows
+from bulkgrants.ledger.tables import observed
+from bulkgrants.model import Grant
+from bulkgrants.nylas.calls import PAGE_SIZE, list_grants
+from bulkgrants.nylas.replies import Page
+from bulkgrants.nylas.retrying import send_with_retries_async
+from bulkgrants.ports import AsyncSender
+from bulkgrants.rosters.addresses import address_key
+
+_IN_FLIGHT = 32
+_PAGES_PER_WRITE = 20
+_COLUMNS = (
+    "application", "grant_id", "provider", "email", "status", "scopes", "credential_id",
+    "blocked", "created_at", "updated_at",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What a listing brought."""
+
+    pages: int
+    grants: int
+    """Rows staged; a seam that was read twice counts twice."""
+
+
+async def stage_grants(
+    engine: Engine, sender: AsyncSender, application: str, *, mailbox: str | None = None
+) -> Listed:
+    """List all grants, or those of one mailbox, and stage them in `observed`.
+
+    What an earlier, interrupted listing staged is dropped first. Memory holds some pages, never
+    the list. Raises what the sender raises once retries are used up.
+    """
+    await asyncio.to_thread(_clear, engine, application)
+    pages = grants = 0
+    waiting: list[Grant] = []
+    async for fresh in _pages(sender, mailbox):
+        pages += 1
+        waiting.extend(fresh)
+        grants += len(fresh)
+        if pages % _PAGES_PER_WRITE == 0:
+            await asyncio.to_thread(_stage, engine, application, waiting)
+            waiting = []
+    await asyncio.to_thread(_stage, engine, application, waiting)
+    return Listed(pages, grants)
+
+
+async def _pages(sender: AsyncSender, mailbox: str | None) -> AsyncIterator[list[Grant]]:
+    """Each page's grants, without those that the page before has brought.
+
+    Neighbouring pages share one grant. Where they do not, a grant was deleted meanwhile and the
+    rest has moved up: the seam is read again, so that nothing falls between two pages.
+    """
+    first = await _page(sender, 0, mailbox)
+    yield list(first.items)
+    if first.is_last:
+        return
+    stride = first.limit - 1
+    before = first
+    async for offset, page in _ahead(sender, stride, mailbox):
+        if page.items and page.items[0].grant_id == before.items[0].grant_id:
+            raise Unavailable(
+                f"Nylas gave the same page of grants at offset {offset} as at the one before; "
+                "the listing cannot go on."
+            )
+        if not page.items or page.items[0].grant_id != before.items[-1].grant_id:
+            seam = await _page(sender, max(0, offset - stride // 2), mailbox)
+            _require_bridge(before, seam, page, offset)
+            yield list(seam.items)
+            yield list(page.items)
+        else:
+            yield list(page.items[1:])
+        before = page if page.items else before
+
+
+def _require_bridge(left: Page[Grant], seam: Page[Grant], right: Page[Grant], offset: int) -> None:
+    ids = {grant.grant_id for grant in seam.items}
+    joins_left = any(grant.grant_id in ids for grant in left.items)
+    joins_right = not right.items or right.items[0].grant_id in ids
+    if not (joins_left and joins_right):
+        raise Unavailable(
+            f"So many grants were deleted while they were listed that the list has a gap near "
+            f"offset {offset}; read it again."
+        )
+
+
+async def _ahead(
+    sender: AsyncSender, stride: int, mailbox: str | None
+) -> AsyncIterator[tuple[int, Page[Grant]]]:
+    """The pages after the first, in order, some of them under way at the same time.
+
+    No total is known, so pages are asked for until one comes back short; what was asked for beyond
+    it is dropped.
+    """
+    under_way: deque[tuple[int, asyncio.Task[Page[Grant]]]] = deque()
+    offset = stride
+    try:
+        while True:
+            while len(under_way) < _IN_FLIGHT:
+                under_way.append((offset, asyncio.create_task(_page(sender, offset, mailbox))))
+                offset += stride
+            at, task = under_way.popleft()
+            page = await task
+            yield at, page
+            if page.is_last:
+                return
+    finally:
+        for _, task in under_way:
+            task.cancel()
+        await asyncio.gather(*(task for _, task in under_way), return_exceptions=True)
+
+
+async def _page(sender: AsyncSender, offset: int, mailbox: str | None) -> Page[Grant]:
+    call = list_grants(limit=PAGE_SIZE, offset=offset, email=mailbox)
+    return await send_with_retries_async(sender, call, pause=asyncio.sleep)
+
+
+def _clear(engine: Engine, application: str) -> None:
+    with engine.begin() as connection:
+        connection.execute(delete(observed).where(observed.c.application == application))
+
+
+def _stage(engine: Engine, application: str, grants: list[Grant]) -> None:
+    """Grants without an address, such as virtual calendars, are no mailbox's and stay out."""
+    rows = [_row(application, one) for one in grants if one.email]
+    with engine.begin() as connection:
+        insert_rows(connection, observed, _COLUMNS, rows)
+
+
+def _row(application: str, grant: Grant) -> tuple[Cell, ...]:
+    return (
+        application, grant.grant_id, grant.provider, address_key(grant.email), grant.status,
+        grant.scopes, grant.credential_id, grant.blocked, grant.created_at, grant.updated_at,
+    )  # fmt: skip

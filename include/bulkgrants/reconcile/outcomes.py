@@ -1,0 +1,182 @@
+"""What an attempt came to, as a value, and what follows from it for the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select, tuple_, update
+
+from bulkgrants.errors import Refused
+from bulkgrants.ledger.escrow import due_after
+from bulkgrants.ledger.tables import changes, escrow, grants
+from bulkgrants.ledger.upserts import upsert
+from bulkgrants.model import ChangeKind, Grant, Outcome, SkipReason
+from bulkgrants.reconcile.queue import Claim, Open
+from bulkgrants.text import bounded
+
+SUCCESS = {
+    ChangeKind.CREATE: Outcome.GRANTED,
+    ChangeKind.RENEW: Outcome.RENEWED,
+    ChangeKind.RESCOPE: Outcome.RESCOPED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """The mailbox has the grant that the roster asks for."""
+
+    change: Open
+    grant: Grant
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NotGranted:
+    """The mailbox was refused, or skipped since its tenant is in quarantine."""
+
+    change: Open
+    outcome: Outcome
+    reason: str
+    """A `Refusal`, or why it was skipped; short."""
+    message: str
+    concerns_mailbox: bool
+    """Whether the mailbox itself is the reason, so that it goes into escrow."""
+    at: datetime
+
+
+Done = Granted | NotGranted
+
+
+def refused(change: Open, error: Refused, at: datetime) -> NotGranted:
+    """A refusal as an outcome."""
+    own_fault = not error.refusal.concerns_tenant
+    return NotGranted(
+        change, Outcome.REFUSED, error.refusal, str(error), concerns_mailbox=own_fault, at=at
+    )
+
+
+def skipped(change: Open, reason: str, at: datetime) -> NotGranted:
+    """A change that was overtaken by its tenant's quarantine."""
+    quarantine = SkipReason.TENANT_QUARANTINED
+    return NotGranted(change, Outcome.SKIPPED, quarantine, reason, concerns_mailbox=False, at=at)
+
+
+def record(connection: Connection, claim: Claim, done: Sequence[Done]) -> None:
+    """Write outcomes, the grants they made, and what goes into and out of escrow."""
+    granted = [one for one in done if isinstance(one, Granted)]
+    refusals = [one for one in done if isinstance(one, NotGranted) and one.concerns_mailbox]
+    _finish(connection, claim, done)
+    _own(connection, claim, granted)
+    _free(connection, claim, granted)
+    _detain(connection, claim, refusals)
+
+
+def _finish(connection: Connection, claim: Claim, done: Iterable[Done]) -> None:
+    rows = [
+        {
+            "its_seq": one.change.seq,
+            **{f"new_{name}": value for name, value in _ending(one).items()},
+        }
+        for one in done
+    ]
+    if rows:
+        new: dict[str, ColumnElement[object]] = {
+            name.removeprefix("new_"): bindparam(name) for name in rows[0] if name != "its_seq"
+        }
+        new["grant_id"] = func.coalesce(new["grant_id"], changes.c.grant_id)
+        connection.execute(
+            update(changes)
+            .where(changes.c.run_id == claim.run.run_id, changes.c.seq == bindparam("its_seq"))
+            .values(state="done", **new),
+            rows,
+        )
+
+
+def _ending(one: Done) -> dict[str, object]:
+    """The columns of a change that its end fills in."""
+    if isinstance(one, Granted):
+        return {
+            "done_at": one.at,
+            "outcome": SUCCESS[ChangeKind(one.change.kind)],
+            "detail": "",
+            "grant_id": one.grant.grant_id,
+            "grant_updated_at": one.grant.updated_at,
+        }
+    return {
+        "done_at": one.at,
+        "outcome": one.outcome,
+        "detail": bounded(f"{one.reason}: {one.message}", 400),
+        "grant_id": None,
+        "grant_updated_at": None,
+    }
+
+
+def _own(connection: Connection, claim: Claim, granted: Sequence[Granted]) -> None:
+    """The grants as Nylas gave them back, ours from now on."""
+    rows = [
+        {
+            "application": claim.run.application,
+            "provider": one.change.provider,
+            "email": one.change.email,
+            "grant_id": one.grant.grant_id,
+            "status": one.grant.status,
+            "scopes": one.grant.scopes,
+            "credential_id": one.grant.credential_id,
+            "blocked": one.grant.blocked,
+            "created_at": one.grant.created_at,
+            "updated_at": one.grant.updated_at,
+            "owned": True,
+            "tenant": one.change.tenant,
+            "orphan_since": None,
+            "gone_at": None,
+        }
+        for one in granted
+    ]
+    if not rows:
+        return
+    statement = upsert(connection, grants)
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["application", "provider", "email"],
+            set_={name: statement.excluded[name] for name in list(rows[0])[3:]},
+        ),
+        rows,
+    )
+
+
+def _free(connection: Connection, claim: Claim, granted: Sequence[Granted]) -> None:
+    if not granted:
+        return
+    connection.execute(
+        delete(escrow).where(
+            escrow.c.application == claim.run.application,
+            tuple_(escrow.c.provider, escrow.c.email).in_(
+                [(one.change.provider, one.change.email) for one in granted]
+            ),
+        )
+    )
+
+
+def _detain(connection: Connection, claim: Claim, refusals: Sequence[NotGranted]) -> None:
+    for one in refusals:
+        key = {
+            "application": claim.run.application,
+            "provider": one.change.provider,
+            "email": one.change.email,
+        }
+        known = connection.execute(
+            select(escrow.c.refusals, escrow.c.first_refused_at).filter_by(**key)
+        ).one_or_none()
+        count = known.refusals + 1 if known else 1
+        since = known.first_refused_at if known else one.at
+        values = {
+            "tenant": one.change.tenant,
+            "reason": one.reason,
+            "refusals": count,
+            "first_refused_at": since,
+            "due_at": due_after(count, since, one.at),
+        }
+        statement = upsert(connection, escrow).values(**key, **values)
+        connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=values))

@@ -1,0 +1,88 @@
+"""Writes what happens to a batch into the ledger, some events to each transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+
+from sqlalchemy import Engine
+
+from bulkgrants.ledger.tenants import quarantine
+from bulkgrants.ports import Clock
+from bulkgrants.reconcile import outcomes, queue
+from bulkgrants.reconcile.tally import QUARANTINE
+
+_EVERY = 0.25
+_SAY_EVERY = 10.0
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A tenant that from now on is left alone for a while."""
+
+    tenant: str
+    reason: str
+
+
+Event = queue.Ended | outcomes.Granted | outcomes.NotGranted | Quarantined
+
+
+class Recorder:
+    """Collects events on the event loop and writes them from a thread."""
+
+    def __init__(self, engine: Engine, claim: queue.Claim, clock: Clock) -> None:
+        self._engine = engine
+        self._claim = claim
+        self._clock = clock
+        self._events: list[Event] = []
+        self._stopped = asyncio.Event()
+        self._done = 0
+        self._said_at = time.monotonic()
+
+    def add(self, *events: Event) -> None:
+        """Note what happened; it is in the ledger a moment later."""
+        self._events.extend(events)
+
+    def stop(self) -> None:
+        """Nothing more will be added."""
+        self._stopped.set()
+
+    async def run(self) -> None:
+        """Write until stopped and empty. Raises Superseded where somebody else has taken over."""
+        while not self._stopped.is_set():
+            try:
+                await asyncio.wait_for(self._stopped.wait(), _EVERY)
+            except TimeoutError:
+                await self._flush()
+        await self._flush()
+
+    async def _flush(self) -> None:
+        events, self._events = self._events, []
+        if events:
+            await asyncio.to_thread(self._write, events)
+
+    def _write(self, events: list[Event]) -> None:
+        now = self._clock()
+        done = [one for one in events if isinstance(one, (outcomes.Granted, outcomes.NotGranted))]
+        with self._engine.begin() as connection:
+            queue.require_claim(connection, self._claim, now)
+            queue.end_attempts(
+                connection, self._claim, [one for one in events if isinstance(one, queue.Ended)]
+            )
+            outcomes.record(connection, self._claim, done)
+            for one in events:
+                if isinstance(one, Quarantined):
+                    application = self._claim.run.application
+                    until = now + QUARANTINE
+                    quarantine(connection, application, one.tenant, until=until, reason=one.reason)
+        self._say(len(done))
+
+    def _say(self, done: int) -> None:
+        self._done += done
+        if time.monotonic() - self._said_at >= _SAY_EVERY:
+            self._said_at = time.monotonic()
+            size = self._claim.last_seq - self._claim.first_seq + 1
+            _log.info("Batch %d: %d of up to %d changes done", self._claim.batch, self._done, size)
