@@ -41,7 +41,7 @@ def insert_frame(connection: Connection, table: Table, frame: pd.DataFrame) -> i
         "\t".join, zip(*(_copy_cells(frame[name].tolist()) for name in frame.columns), strict=True)
     )
     raw = connection.connection.cursor()
-    with raw.copy(f"COPY {table.name} ({', '.join(frame.columns)}) FROM STDIN") as copy:  # type: ignore[attr-defined]  # psycopg's cursor, behind the DBAPI's interface
+    with raw.copy(f"COPY {table.name} ({', '.join(frame.columns)}) FROM STDIN") as copy:
         copy.write("\n".join([*lines, ""]))
     raw.close()
     return len(frame)
@@ -62,7 +62,7 @@ def _copy(
     count = 0
     names = ", ".join(columns)
     raw = connection.connection.cursor()
-    with raw.copy(f"COPY {table.name} ({names}) FROM STDIN") as copy:  # type: ignore[attr-defined]  # psycopg's cursor, behind the DBAPI's interface
+    with raw.copy(f"COPY {table.name} ({names}) FROM STDIN") as copy:
         for row in rows:
             copy.write_row(row)
             count += 1
@@ -76,7 +76,7 @@ def _executemany(
     marks = ", ".join("?" * len(columns))
     statement = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608 - names of our own tables
     raw = connection.connection.cursor()
-    raw.executemany(statement, rows)
+    raw.executemany(statement, rows)  # type: ignore[arg-type]  # sqlite3 streams any iterable
     count = raw.rowcount
     raw.close()
     return max(count, 0)

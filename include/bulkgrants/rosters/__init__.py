@@ -1,0 +1,1 @@
+"""Reads, normalises and stages rosters and tenants."""

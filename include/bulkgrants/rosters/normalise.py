@@ -1,0 +1,192 @@
+"""Turns a chunk of roster rows, as the warehouse gave them, into entries and rejected rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bulkgrants.model import Tenant
+from bulkgrants.rosters.addresses import normalise_addresses
+from bulkgrants.rosters.cells import (
+    Distinct,
+    NotText,
+    distinct,
+    lists_as_json,
+    objects,
+    raw_column,
+    read_cell,
+    read_cells,
+    trimmed,
+)
+from bulkgrants.rosters.placement import Misplaced, Placement, RowCells, not_text, place
+from bulkgrants.rosters.rejects import Problem, RejectReason, quoted, writable
+
+_PERSONAL_DOMAINS = (
+    *("gmail.com", "googlemail.com", "msn.com", "outlook.com", "outlook.de", "outlook.fr"),
+    *("hotmail.com", "hotmail.co.uk", "hotmail.de", "hotmail.es", "hotmail.fr", "hotmail.it"),
+    *("live.com", "live.co.uk", "live.de", "live.fr", "live.nl"),
+)
+"""Domains of personal accounts: no organisation's admin can delegate or consent for them."""
+_PERSONAL = tuple(f"@{domain}" for domain in _PERSONAL_DOMAINS)
+
+
+@dataclass(frozen=True, slots=True)
+class Normalised:
+    """A chunk's rows, each in exactly one of the two frames."""
+
+    entries: pd.DataFrame
+    """provider, email, tenant, scopes (object: str), credential_id (object: str or None),
+    row_number (int64)."""
+    rejects: pd.DataFrame
+    """row_number (int64), tenant, email (object: str, as written, bounded), provider, mailbox
+    (object: str or None), reason, sentence (object: str). `mailbox` is there wherever the address
+    is good, `provider` where the tenant is known."""
+
+
+def normalise_chunk(
+    frame: pd.DataFrame,
+    tenants: Mapping[str, Tenant],
+    credential_ids: Mapping[tuple[str, str], str],
+) -> Normalised:
+    """Sort a chunk's rows into entries and rejects.
+
+    The frame has `row_number` (whole numbers), `tenant` and `email`, and perhaps `provider`,
+    `credential` and `scopes`, of any dtype and holding anything.
+    `credential_ids` maps (provider, credential name) to the id at Nylas; a credential that is not
+    registered yet leaves credential_id None. No cell makes this raise.
+    """
+    numbers = frame["row_number"].to_numpy(dtype=np.int64)
+    codes, verdicts = _placements(frame, tenants, credential_ids)
+    misplaced = np.fromiter((isinstance(v, Misplaced) for v in verdicts), bool, len(verdicts))
+    mailboxes, problems = _mailboxes(read_cells(raw_column(frame, "email")))
+    rejected = misplaced[codes]
+    rejected[list(problems)] = True
+    kept = np.flatnonzero(~rejected)
+    entries = _entries(numbers[kept], mailboxes[kept], codes[kept], verdicts)
+    found = [
+        (row, *_verdict(verdicts[codes[row]], problems.get(row)))
+        for row in np.flatnonzero(rejected).tolist()
+    ]
+    return Normalised(entries, _rejects(frame, numbers, mailboxes, found))
+
+
+def _placements(
+    frame: pd.DataFrame,
+    tenants: Mapping[str, Tenant],
+    credential_ids: Mapping[tuple[str, str], str],
+) -> tuple[NDArray[np.intp], list[Placement | Misplaced]]:
+    """Where each row belongs, judged once for each distinct combination of cells."""
+    columns = [_distinct(frame, name) for name in ("tenant", "provider", "credential", "scopes")]
+    codes = np.zeros(len(frame), dtype=np.intp)
+    for column in columns:
+        codes = pd.factorize(codes * len(column.cells) + column.codes)[0]
+    _, firsts = np.unique(codes, return_index=True)
+    verdicts = [
+        place(RowCells(*[c.cells[c.codes[row]] for c in columns]), tenants, credential_ids)
+        for row in firsts
+    ]
+    return codes, verdicts
+
+
+def _distinct(frame: pd.DataFrame, name: str) -> Distinct:
+    if name not in frame.columns:
+        return Distinct(np.zeros(len(frame), dtype=np.intp), [None])
+    values = raw_column(frame, name)
+    return distinct(read_cells(lists_as_json(values) if name == "scopes" else values))
+
+
+def _mailboxes(cells: NDArray[np.object_]) -> tuple[NDArray[np.object_], dict[int, Problem]]:
+    """The normalised address of each row, None where there is none, and what is wrong by row."""
+    texts = [cell if isinstance(cell, str) else "" for cell in cells]
+    found = normalise_addresses(texts)
+    problems = {
+        row: _address_problem(read_cell(cells[row]), said) for row, said in found.problems.items()
+    }
+    for row, address in enumerate(found.values):
+        if address is not None and address.endswith(_PERSONAL):
+            problems[row] = Problem(
+                RejectReason.PROVIDER_MISMATCH,
+                f"{quoted(address)} is a personal account, which no tenant's admin can act for; "
+                "write the person's address at the tenant's own domain.",
+            )
+    return objects(found.values), problems
+
+
+def _address_problem(cell: str | NotText | None, said: str) -> Problem:
+    if isinstance(cell, NotText):
+        return not_text("email", cell)
+    if not trimmed(cell or ""):
+        return Problem(
+            RejectReason.EMPTY_EMAIL,
+            "The email cell is empty; write the mailbox's address, or remove the row.",
+        )
+    return Problem(
+        RejectReason.BAD_ADDRESS,
+        f"{quoted(cell or '')} is no mailbox address: {said} Correct the cell.",
+    )
+
+
+def _entries(
+    numbers: NDArray[np.int64],
+    mailboxes: NDArray[np.object_],
+    codes: NDArray[np.intp],
+    verdicts: list[Placement | Misplaced],
+) -> pd.DataFrame:
+    nowhere = Placement("", "", "", None)  # no row that is kept has it
+    placed = [v if isinstance(v, Placement) else nowhere for v in verdicts]
+    columns = {
+        "provider": objects([p.provider for p in placed])[codes],
+        "email": mailboxes,
+        "tenant": objects([p.tenant for p in placed])[codes],
+        "scopes": objects([p.scopes for p in placed])[codes],
+        "credential_id": objects([p.credential_id for p in placed])[codes],
+    }
+    return _frame(columns, numbers)
+
+
+def _verdict(verdict: Placement | Misplaced, problem: Problem | None) -> tuple[str | None, Problem]:
+    """The provider, where known, and the first problem: the row's place before its address."""
+    if isinstance(verdict, Misplaced):
+        return verdict.provider, verdict.problem
+    if problem is None:
+        raise ValueError("A row without a problem is no reject.")
+    return verdict.provider, problem
+
+
+def _rejects(
+    frame: pd.DataFrame,
+    numbers: NDArray[np.int64],
+    mailboxes: NDArray[np.object_],
+    found: list[tuple[int, str | None, Problem]],
+) -> pd.DataFrame:
+    rows = [row for row, _, _ in found]
+    columns = {
+        "tenant": objects([_written(cell) for cell in raw_column(frame, "tenant")[rows]]),
+        "email": objects([_written(cell) for cell in raw_column(frame, "email")[rows]]),
+        "provider": objects([provider for _, provider, _ in found]),
+        "mailbox": mailboxes[rows],
+        "reason": objects([problem.reason.value for _, _, problem in found]),
+        "sentence": objects([writable(problem.sentence, 600) for _, _, problem in found]),
+    }
+    return _frame(columns, numbers[rows])
+
+
+def _frame(columns: Mapping[str, NDArray[np.object_]], numbers: NDArray[np.int64]) -> pd.DataFrame:
+    """A frame whose text columns stay objects; pandas would make NaN of None in its own text."""
+    series = {name: pd.Series(cells, dtype="object") for name, cells in columns.items()}
+    return pd.DataFrame({**series, "row_number": numbers})
+
+
+def _written(value: object) -> str:
+    """A cell for the rejects table: as written, bounded; nothing for null."""
+    match read_cell(value):
+        case None:
+            return ""
+        case NotText(shown=shown):
+            return shown
+        case text:
+            return writable(text)
