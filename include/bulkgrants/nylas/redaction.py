@@ -22,7 +22,7 @@ _SHORTEST = 4  # below that, a mask would shred the sentence and hide nothing
 _LONGEST_TEXT = 20_000
 _LIKE_A_SECRET = re.compile(
     r"-----BEGIN.*?(?:-----END[^-]*-----|$)"  # PEM, also when cut off
-    r"|\b(?:bearer|basic)\s+\S+"
+    r"|\b(?:bearer|basic)\s+[\w.~+/=-]{12,}"
     r"|\bnyk_\w+"  # Nylas' API keys
     r"|\beyJ[\w-]+\.[\w.-]+"  # JSON web tokens
     r"|[A-Za-z0-9+/_=-]{40,}",  # longer than a UUID

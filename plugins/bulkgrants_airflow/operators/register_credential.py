@@ -69,6 +69,6 @@ class RegisterCredentialOperator(BaseOperator):
         if provider != Provider.GOOGLE or not name or not secret_conn_id:
             raise Misconfigured(
                 f"A credential needs the provider '{Provider.GOOGLE}', a name and a "
-                f"secret_conn_id, not provider '{provider}', name '{name}', secret_conn_id '{secret_conn_id}'."
+                f"secret_conn_id, not '{provider}', '{name}' and '{secret_conn_id}'."
             )
         return Provider.GOOGLE, name, secret_conn_id

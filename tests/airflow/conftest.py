@@ -1,0 +1,107 @@
+"""Airflow for tests: a home, a metadata database and a stand-in of their own, set before its import.
+
+Every xdist worker has its own. Whatever needs Airflow lives in this folder, so that `tests/core`
+runs where Airflow is not installed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+HOME = Path(tempfile.mkdtemp(prefix="bulkgrants-airflow-"))
+
+os.environ.update(
+    {
+        "AIRFLOW_HOME": str(HOME),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+        "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{HOME / 'airflow.db'}",
+        "AIRFLOW__API_AUTH__JWT_SECRET": "for-tests-alone-" * 8,
+    }
+)
+for name in [name for name in os.environ if name.startswith("AIRFLOW_CONN_")]:
+    del os.environ[name]  # a developer's own connections stay out of the tests
+
+
+@pytest.fixture(scope="session", autouse=True)
+def airflow_env() -> Iterator[Path]:
+    """Airflow's home, with an empty metadata database at Airflow's own revision."""
+    from airflow.utils.db import initdb
+
+    initdb()
+    yield HOME
+    shutil.rmtree(HOME, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def _served() -> Iterator[object]:
+    from nylas_standin.server import serve_in_thread
+
+    with serve_in_thread() as running:
+        yield running
+
+
+class StandIn:
+    """The stand-in as tests see it: where it is, its key, and its control plane."""
+
+    def __init__(self, base_url: str, api_key: str, client_id: str) -> None:
+        self.base_url = base_url
+        self.api_key = api_key
+        self.client_id = client_id
+        self.control = httpx.Client(base_url=f"{base_url}/_standin", timeout=10)
+
+    def fault(self, kind: str, **fields: object) -> None:
+        """Put a fault in force; see `nylas_standin.faults.Fault`."""
+        self.control.post("/faults", json={"kind": kind, **fields}).raise_for_status()
+
+    def stats(self) -> dict[str, object]:
+        """What was asked of the API since the reset."""
+        return self.control.get("/stats").raise_for_status().json()
+
+
+@pytest.fixture
+def standin(_served) -> Iterator[StandIn]:
+    """The stand-in, reset, on a free port of this machine."""
+    one = StandIn(_served.base_url, _served.api_key, _served.standin.config.client_id)
+    one.control.post("/reset").raise_for_status()
+    yield one
+    one.control.close()
+
+
+Connect = Callable[..., str]
+
+
+@pytest.fixture
+def connect(monkeypatch: pytest.MonkeyPatch) -> Connect:
+    """`connect(conn_id, conn_type=…, host=…, extra={…})` makes an Airflow connection; gives its id."""
+
+    def make(conn_id: str, **fields: object) -> str:
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(fields))
+        return conn_id
+
+    return make
+
+
+@pytest.fixture
+def nylas_default(standin: StandIn, connect: Connect) -> str:
+    """The connection `nylas_default`, to the stand-in."""
+    return connect(
+        "nylas_default",
+        conn_type="nylas",
+        host=standin.base_url,
+        password=standin.api_key,
+        extra={"client_id": standin.client_id},
+    )

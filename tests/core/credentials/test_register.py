@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from bulkgrants.credentials.connectors import ensure_connector
+from bulkgrants.credentials.records import Record
+from bulkgrants.credentials.register import Registration, decide, find_credential
+from bulkgrants.credentials.secrets import OAuthApp
+from bulkgrants.errors import Misconfigured, RequestRefused, Unavailable
+from bulkgrants.model import Provider
+from bulkgrants.nylas.replies import Connector, Credential, Page
+
+NOW = datetime(2026, 11, 20, tzinfo=UTC)
+APP = OAuthApp("id", "hush")
+GOOGLE = Connector("google", None)
+
+
+def held(credential_id="c-1", credential_type="serviceaccount"):
+    return Credential(credential_id, "acme", credential_type)
+
+
+def known(credential_id="c-1", fingerprint="f-1"):
+    return Record(credential_id, fingerprint, NOW, None)
+
+
+@pytest.mark.parametrize(
+    ("existing", "record", "expected"),
+    [
+        (None, None, Registration.CREATED),
+        (None, known(), Registration.CREATED),
+        (held(), known(), Registration.KEPT),
+        (held(credential_type=None), known(), Registration.KEPT),
+        (held(), known(fingerprint="f-0"), Registration.ROTATED),
+        (held(), None, Registration.ROTATED),
+        (held("c-2"), known("c-1"), Registration.ROTATED),
+    ],
+)
+def test_what_is_done_follows_from_what_nylas_has_and_the_ledger_knows(existing, record, expected):
+    assert decide(existing, record, "f-1") is expected
+
+
+def test_a_credential_of_another_type_is_left_alone():
+    with pytest.raises(Misconfigured, match="'acme' exists at Nylas with type 'connector'"):
+        decide(held(credential_type="connector"), known(), "f-1")
+
+
+class Script:
+    """A sender that answers by the call's label and query."""
+
+    def __init__(self, answer):
+        self.answer = answer
+        self.labels = []
+
+    def send(self, call):
+        self.labels.append(call.label)
+        answer = self.answer(call, len(self.labels))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def test_a_credential_is_found_on_whatever_page_it_is():
+    def answer(call, _):
+        start = int(call.query["offset"])
+        ids = range(start, min(start + 200, 450))
+        return Page(tuple(Credential(f"c-{i}", f"n-{i}", None) for i in ids), 200)
+
+    assert find_credential(Script(answer), Provider.GOOGLE, "n-449").credential_id == "c-449"
+    assert find_credential(Script(answer), Provider.GOOGLE, "n-450") is None
+
+
+def test_pages_that_repeat_do_not_go_on_for_ever():
+    page = Page(tuple(Credential(f"c-{i}", f"n-{i}", None) for i in range(200)), 200)
+    with pytest.raises(Unavailable, match="given before"):
+        find_credential(Script(lambda *_: page), Provider.GOOGLE, "other")
+
+
+def test_a_connector_that_exists_is_only_read():
+    script = Script(lambda *_: GOOGLE)
+    assert ensure_connector(script, Provider.GOOGLE, APP) is GOOGLE
+    assert script.labels == ["GET /v3/connectors/google"]
+
+
+def test_without_an_oauth_application_no_connector_can_be_made():
+    script = Script(lambda *_: RequestRefused("none", status=404))
+    with pytest.raises(Misconfigured, match=r"dashboard.*google_connector_conn_id"):
+        ensure_connector(script, Provider.GOOGLE, None)
+
+
+@pytest.mark.parametrize("error", [Unavailable("lost"), RequestRefused("exists", status=400)])
+def test_a_connector_is_read_again_where_making_it_has_no_clear_end(error):
+    answers = [RequestRefused("none", status=404), error, GOOGLE]
+    script = Script(lambda _, number: answers[number - 1])
+    assert ensure_connector(script, Provider.GOOGLE, APP) is GOOGLE
+    assert script.labels == [
+        "GET /v3/connectors/google",
+        "POST /v3/connectors",
+        "GET /v3/connectors/google",
+    ]
+
+
+def test_a_connector_that_could_not_be_made_is_an_error():
+    none = RequestRefused("none", status=404)
+    answers = [none, RequestRefused("bad settings", status=400), none]
+    script = Script(lambda _, number: answers[number - 1])
+    with pytest.raises(RequestRefused, match="bad settings"):
+        ensure_connector(script, Provider.GOOGLE, APP)
+
+
+def test_other_trouble_with_the_connector_is_passed_on():
+    script = Script(lambda *_: RequestRefused("forbidden", status=403))
+    with pytest.raises(RequestRefused, match="forbidden"):
+        ensure_connector(script, Provider.GOOGLE, APP)

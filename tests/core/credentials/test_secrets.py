@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from bulkgrants.credentials.secrets import (
+    OAuthApp,
+    fingerprint,
+    fingerprint_key,
+    service_account_key,
+)
+from bulkgrants.errors import Misconfigured
+
+
+def pem(key):
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    ).decode()
+
+
+RSA = pem(rsa.generate_private_key(65537, 2048))
+FILE = {
+    "type": "service_account",
+    "project_id": "p",
+    "private_key_id": "kid-1",
+    "private_key": RSA,
+    "client_email": "robot@p.iam.gserviceaccount.com",
+    "client_id": "117",
+    "universe_domain": "googleapis.com",
+}
+
+
+@pytest.mark.parametrize("value", [FILE, json.dumps(FILE)])
+def test_a_key_file_is_read_as_object_or_text(value):
+    key = service_account_key(value, connection="acme_google")
+    assert key.credential_data == {k: v for k, v in FILE.items() if k != "universe_domain"}
+
+
+def test_line_ends_written_as_two_characters_are_mended():
+    value = {**FILE, "private_key": RSA.replace("\n", "\\n")}
+    assert service_account_key(value, connection="x").credential_data["private_key"] == RSA
+
+
+def test_nothing_of_a_secret_is_shown():
+    key = service_account_key(FILE, connection="acme_google")
+    assert repr(key) == "ServiceAccountKey()"
+    assert "hush" not in repr(OAuthApp("id", "hush"))
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (None, "no JSON object"),
+        ("{cut", "no JSON object"),
+        ("[1]", "no JSON object"),
+        ([FILE], "no JSON object"),
+        ({**FILE, "type": "authorized_user"}, "`type`"),
+        ({**FILE, "private_key_id": ""}, "`private_key_id`"),
+        ({**FILE, "private_key": 7}, "`private_key`"),
+        ({k: v for k, v in FILE.items() if k != "client_email"}, "`client_email`"),
+        ({**FILE, "private_key": "not a key"}, "no RSA key"),
+        ({**FILE, "private_key": RSA[:200]}, "no RSA key"),
+        ({**FILE, "private_key": "é" + RSA[30:]}, "no RSA key"),
+        ({**FILE, "private_key": pem(ec.generate_private_key(ec.SECP256R1()))}, "no RSA key"),
+    ],
+)
+def test_a_bad_key_file_names_connection_and_fault_and_shows_no_content(value, why):
+    with pytest.raises(Misconfigured) as raised:
+        service_account_key(value, connection="acme_google")
+    sentence = str(raised.value)
+    assert why in sentence
+    assert "'acme_google'" in sentence
+    assert "keyfile_dict" in sentence
+    for content in (RSA[30:60], "kid-1", "robot@", "not a key", "authorized_user"):
+        assert content not in sentence
+
+
+def test_a_fingerprint_knows_a_secret_whatever_the_order_of_its_parts():
+    key = fingerprint_key("api-key")
+    assert fingerprint({"a": "1", "b": "2"}, key) == fingerprint({"b": "2", "a": "1"}, key)
+    assert len(fingerprint({}, key)) == 64
+
+
+def test_another_secret_or_another_api_key_makes_another_fingerprint():
+    prints = {
+        fingerprint({"a": secret}, fingerprint_key(api_key))
+        for secret in ("1", "2")
+        for api_key in ("k", "l")
+    }
+    assert len(prints) == 4
+
+
+def test_the_api_key_is_not_its_own_fingerprint_key():
+    assert b"api-key" not in fingerprint_key("api-key")
