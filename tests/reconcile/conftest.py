@@ -1,0 +1,192 @@
+"""A small world for reconciling: the stand-in over HTTP, a real ledger, and a roster in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from sqlalchemy import Engine, select
+from support.senders import open_sender
+
+from bulkgrants.ledger import leases, runs
+from bulkgrants.ledger.budgets import Budget
+from bulkgrants.ledger.grants import adopt, merge_listing
+from bulkgrants.ledger.runs import Run, Scope
+from bulkgrants.ledger.tables import metadata
+from bulkgrants.ledger.tenants import record_tenants
+from bulkgrants.model import Mode, Provider, Tenant
+from bulkgrants.reconcile.apply import Applied, apply_batch
+from bulkgrants.reconcile.gate import Admission
+from bulkgrants.reconcile.observe import stage_grants
+from bulkgrants.reconcile.opening import admit_run, take_lease
+from bulkgrants.reconcile.pacing import Pacer
+from bulkgrants.reconcile.plan import Plan, plan
+from bulkgrants.reconcile.report import Report, close_run
+from bulkgrants.reconcile.verify import verify
+from nylas_standin.config import Config
+from nylas_standin.server import Running, serve_in_thread
+
+MAIL = "https://www.googleapis.com/auth/gmail.readonly"
+APPLICATION = "app-1"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Running]:
+    with serve_in_thread(Config(api_key="test-key")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def pem() -> str:
+    """A throw-away key, of the kind that Google's key files hold."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    return key.private_bytes(encoding, form, serialization.NoEncryption()).decode()
+
+
+@dataclass
+class World:
+    """Everything around one application, and the steps of a run as its tasks take them."""
+
+    engine: Engine
+    server: Running
+    control: httpx.Client
+    credential_id: str
+    now: datetime = datetime(2026, 3, 1, 2, 0, tzinfo=UTC)
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def clock(self) -> datetime:
+        return self.now
+
+    def open(self, mode: Mode = Mode.APPLY, scope: Scope | None = None, key: str = "") -> Run:
+        key = key or f"test/{next(self.numbers)}"
+        run = take_lease(
+            self.engine, application=APPLICATION, key=key, kind="reconcile", now=self.now
+        )
+        return admit_run(self.engine, run, Admission(None, mode, ""), scope or Scope())
+
+    def read(self, run: Run, roster: list[tuple[str, str, str | None]]) -> Run:
+        """Stage a roster of (tenant, email, scopes)."""
+        import pandas as pd
+
+        from bulkgrants.rosters.stage import stage_roster
+
+        frame = pd.DataFrame(roster, columns=["tenant", "email", "scopes"], dtype=object)
+        frame.insert(0, "row_number", range(1, len(frame) + 1))
+        tenants = {name: tenant(name) for name in ("acme", "umbrella", "initech")}
+        with self.engine.begin() as connection:
+            leases.renew(connection, run.lease, self.now)
+            record_tenants(connection, APPLICATION, tenants.values())
+            staged = stage_roster(
+                connection,
+                run_id=run.run_id,
+                application=APPLICATION,
+                chunks=[frame],
+                tenants=tenants,
+                credential_ids={("google", "sa"): self.credential_id},
+            )
+            runs.note(connection, run.run_id, entries=staged.entries, rejected=staged.rejected)
+        return runs.read_run(self.engine, run.run_id)
+
+    async def observe(self, run: Run) -> Run:
+        async with self.sender() as sender:
+            await stage_grants(self.engine, sender, APPLICATION, mailbox=run.scope.mailbox)
+        with self.engine.begin() as connection:
+            seen = merge_listing(connection, run, self.now)
+            runs.note(connection, run.run_id, observed=seen)
+        return runs.read_run(self.engine, run.run_id)
+
+    def plan(self, run: Run, batch_size: int = 2000) -> Plan:
+        return plan(self.engine, run, batch_size=batch_size, now=self.now)
+
+    async def apply(self, run: Run, batch: int) -> Applied:
+        async with self.sender() as sender:
+            return await apply_batch(self.engine, sender, run, batch, clock=self.clock)
+
+    def sender(self, ceiling: float = 1000.0):
+        return paced(self, ceiling)
+
+    async def reconcile(self, roster, *, mode=Mode.APPLY, scope=None, batch_size=2000) -> Report:
+        """A whole run."""
+        run = self.read(self.open(mode, scope), roster)
+        run = await self.observe(run)
+        planned = self.plan(run, batch_size)
+        if mode is Mode.APPLY:
+            with self.engine.begin() as connection:
+                adopt(connection, run)
+        for batch in planned.batches:
+            await self.apply(run, batch)
+        async with self.sender() as sender:
+            await verify(self.engine, sender, run, clock=self.clock)
+        return close_run(self.engine, runs.read_run(self.engine, run.run_id), self.now)
+
+    def rows(self, table: str) -> list[dict]:
+        with self.engine.connect() as connection:
+            found = connection.execute(select(metadata.tables[table])).mappings()
+            return [dict(row) for row in found]
+
+    def grants(self) -> dict[str, dict]:
+        """What exists at the stand-in, by mailbox."""
+        answer = self.control.get("/grants", params={"limit": 100_000}).json()
+        return {grant["email"]: grant for grant in answer["grants"]}
+
+    def calls(self) -> dict[str, int]:
+        """Calls of connect/custom for each mailbox."""
+        answer = self.control.get("/stats", params={"mailboxes": "true"})
+        return answer.json()["custom_by_mailbox"]
+
+
+def paced(world: World, ceiling: float):
+    from contextlib import asynccontextmanager
+
+    @asynccontextmanager
+    async def opened():
+        async with open_sender(world.server.base_url, world.server.api_key) as sender:
+            yield Pacer(sender, Budget(world.engine, APPLICATION, ceiling))
+
+    return opened()
+
+
+def tenant(name: str) -> Tenant:
+    return Tenant(name, Provider.GOOGLE, "sa", "google_sa", MAIL, timedelta(days=7), enabled=True)
+
+
+@pytest.fixture
+def make_world(server: Running, pem: str) -> Iterator[Callable[[Engine], World]]:
+    with httpx.Client(base_url=f"{server.base_url}/_standin") as control:
+
+        def make(engine: Engine) -> World:
+            control.post("/reset").raise_for_status()
+            control.put("/limiter", json={"policy": "none"}).raise_for_status()
+            return World(engine, server, control, _credential(server, pem))
+
+        yield make
+
+
+@pytest.fixture
+def world(make_world, ledger: Engine) -> World:
+    """A world on a fresh ledger, once on SQLite and once on PostgreSQL."""
+    return make_world(ledger)
+
+
+def _credential(server: Running, pem: str) -> str:
+    headers = {"Authorization": f"Bearer {server.api_key}"}
+    with httpx.Client(base_url=f"{server.base_url}/v3", headers=headers) as api:
+        settings = {"client_id": "id", "client_secret": "very-secret"}
+        api.post("/connectors", json={"provider": "google", "settings": settings}).raise_for_status()
+        data = {
+            "type": "service_account",
+            "project_id": "acme",
+            "private_key_id": "key-1",
+            "private_key": pem,
+            "client_email": "robot@acme.iam.gserviceaccount.com",
+        }
+        body = {"name": "sa", "credential_type": "serviceaccount", "credential_data": data}
+        return api.post("/connectors/google/creds", json=body).raise_for_status().json()["data"]["id"]
