@@ -1,11 +1,15 @@
 """One request to the API, with what the handlers read from it."""
 
+import re
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
 from nylas_standin.envelopes import ApiError, Page, invalid_query
 from nylas_standin.switches import Switches
 from nylas_standin.wire import Json, decode
+
+# As many digits as any time or offset has: int() itself would take spaces and underscores too.
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
 
 
 @dataclass(slots=True)
@@ -15,7 +19,7 @@ class Call:
     method: str
     path: str
     query_string: str = ""
-    body: bytes = b""
+    body: bytes = field(default=b"", repr=False)
     ip: str = ""
     user_agent: str = ""
     params: dict[str, str] = field(default_factory=dict)
@@ -47,10 +51,9 @@ def whole_number(query: dict[str, str], name: str) -> int | None:
     text = query.get(name)
     if text is None:
         return None
-    try:
-        return int(text)
-    except ValueError:
-        raise invalid_query(f"Query parameter '{name}' must be an integer.") from None
+    if not _INTEGER.fullmatch(text):
+        raise invalid_query(f"Query parameter '{name}' must be an integer.")
+    return int(text)
 
 
 def one_of(query: dict[str, str], name: str, values: frozenset[str]) -> str | None:

@@ -1,13 +1,13 @@
 """What a stand-in is told when it is started."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
     """The fixed part of a stand-in: everything else can be steered while it runs."""
 
-    api_key: str = "standin-key"
+    api_key: str = field(default="standin-key", repr=False)
     client_id: str = "standin-application"
     seed: int = 1
     """All ids come from generators seeded with this: the same story gives the same ids."""

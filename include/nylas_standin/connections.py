@@ -3,7 +3,6 @@
 import asyncio
 import socket
 import struct
-from contextlib import suppress
 from typing import Protocol, runtime_checkable
 
 from starlette.types import Receive, Scope
@@ -20,6 +19,8 @@ class _Connection(Protocol):
     def abort(self) -> None: ...
 
     def close(self) -> None: ...
+
+    def is_closing(self) -> bool: ...
 
     def get_extra_info(self, name: str) -> socket.socket: ...
 
@@ -73,10 +74,10 @@ async def _gone(receive: Receive) -> None:
 async def drop(scope: Scope, receive: Receive) -> None:
     """Resets the connection of a request."""
     connection = _connection(scope)
-    raw = connection.get_extra_info("socket")
-    with suppress(OSError):  # the other side may have gone first
+    if not connection.is_closing():  # the other side may have gone first
+        raw = connection.get_extra_info("socket")
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-    connection.abort()
+        connection.abort()
     await _gone(receive)
 
 

@@ -165,10 +165,11 @@ def delete(world: World, call: Call) -> Reply:
     for credential in list(world.credentials.values()):
         if credential.provider == connector.provider:
             del world.credentials[credential.id]
-    for grant in [g for g in world.grants if g.shape.provider == connector.provider]:
-        if world.switches.connector_delete_grants == "remove":
-            world.grants.remove(grant)
-        else:
-            grant.status = "invalid"
-    world.grants.changed()
+    if world.switches.connector_delete_grants == "remove":
+        world.grants.remove_provider(connector.provider)
+    else:
+        for grant in world.grants:
+            if grant.shape.provider == connector.provider:
+                grant.status = "invalid"
+        world.grants.changed()
     return Reply()

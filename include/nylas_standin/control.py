@@ -1,13 +1,13 @@
 """The control plane under /_standin: how tests and benchmarks steer the stand-in."""
 
-import re
 from dataclasses import asdict, fields, replace
 from fnmatch import fnmatchcase
-from typing import Annotated
 
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
+from fastapi import APIRouter, FastAPI, HTTPException, Response
 from pydantic import TypeAdapter, ValidationError
 
+from nylas_standin import control_faults, control_providers
+from nylas_standin.control_context import TheStandin, TheWorld
 from nylas_standin.control_models import (
     ClockRequest,
     GrantChange,
@@ -15,12 +15,9 @@ from nylas_standin.control_models import (
     LimiterRequest,
     SeedRequest,
 )
-from nylas_standin.faults import ActiveFault, Fault
 from nylas_standin.grants import render
 from nylas_standin.limiter import Limiter, Limits
-from nylas_standin.provider_errors import FAILURES
 from nylas_standin.records import Grant
-from nylas_standin.refresh_tokens import TokenOwner
 from nylas_standin.seeding import Seeded, seed_crowd, seed_exact
 from nylas_standin.standin import Standin
 from nylas_standin.stats import Stats
@@ -30,23 +27,8 @@ from nylas_standin.world import World
 
 PREFIX = "/_standin"
 
-router = APIRouter(prefix=PREFIX)
+router = APIRouter()
 _SWITCHES = TypeAdapter(Switches)
-
-
-def _standin(request: Request) -> Standin:
-    found = request.app.state.standin
-    if not isinstance(found, Standin):
-        raise TypeError("The control plane was made without a stand-in.")
-    return found
-
-
-def _world(request: Request) -> World:
-    return _standin(request).world
-
-
-TheStandin = Annotated[Standin, Depends(_standin)]
-TheWorld = Annotated[World, Depends(_world)]
 
 
 def create_control(standin: Standin) -> FastAPI:
@@ -58,7 +40,8 @@ def create_control(standin: Standin) -> FastAPI:
         openapi_url=f"{PREFIX}/openapi.json",
     )
     control.state.standin = standin
-    control.include_router(router)
+    for part in (router, control_providers.router, control_faults.router):
+        control.include_router(part, prefix=PREFIX)
     return control
 
 
@@ -80,57 +63,6 @@ async def seed(world: TheWorld, body: SeedRequest) -> Seeded:
     if isinstance(body.grants, int):
         return seed_crowd(world, body.crowd(body.grants))
     return seed_exact(world, body.grants)
-
-
-@router.get("/delegations")
-async def delegations(world: TheWorld) -> dict[str, list[str]]:
-    """Which service accounts have only some scopes."""
-    return {name: sorted(scopes) for name, scopes in world.google.delegations.items()}
-
-
-@router.put("/delegations")
-async def delegate(world: TheWorld, body: dict[str, list[str] | None]) -> dict[str, list[str]]:
-    """Sets the scopes of service accounts; null gives an account every scope again."""
-    _merge(world.google.delegations, body)
-    return await delegations(world)
-
-
-@router.get("/directory")
-async def directory(world: TheWorld) -> dict[str, list[str]]:
-    """Which domains have only some mailboxes."""
-    return {name: sorted(emails) for name, emails in world.google.directory.items()}
-
-
-@router.put("/directory")
-async def populate(world: TheWorld, body: dict[str, list[str] | None]) -> dict[str, list[str]]:
-    """Sets the mailboxes of domains; null gives a domain every mailbox again."""
-    lowered = {
-        domain.lower(): None if emails is None else [email.lower() for email in emails]
-        for domain, emails in body.items()
-    }
-    _merge(world.google.directory, lowered)
-    return await directory(world)
-
-
-def _merge(target: dict[str, frozenset[str]], changes: dict[str, list[str] | None]) -> None:
-    for key, values in changes.items():
-        if values is None:
-            target.pop(key, None)
-        else:
-            target[key] = frozenset(values)
-
-
-@router.put("/revoked-keys")
-async def revoke_keys(world: TheWorld, body: list[str]) -> list[str]:
-    """Sets the private_key_ids that Google no longer honours."""
-    world.google.revoked_keys = set(body)
-    return sorted(world.google.revoked_keys)
-
-
-@router.put("/refresh-tokens")
-async def give_out(world: TheWorld, body: dict[str, TokenOwner | None]) -> dict[str, int]:
-    """Says which refresh tokens exist and whose they are; null takes one back."""
-    return {"tokens": world.refresh_tokens.put(body)}
 
 
 @router.get("/clock")
@@ -181,42 +113,10 @@ async def set_switches(world: TheWorld, body: dict[str, object]) -> Switches:
         changed = _SWITCHES.validate_python({**asdict(world.switches), **body})
     except ValidationError as error:
         raise HTTPException(422, error.errors(include_url=False, include_input=False)) from None
+    if changed.email_match != world.switches.email_match:
+        world.grants.match_emails(exactly=changed.email_match == "exact")
     world.switches = changed
-    world.grants.match_emails(exactly=changed.email_match == "exact")
     return changed
-
-
-@router.get("/faults")
-async def faults(world: TheWorld) -> list[dict[str, object]]:
-    """The faults in force."""
-    return [_shown(one) for one in world.faults.active()]
-
-
-def _shown(one: ActiveFault) -> dict[str, object]:
-    return {"id": one.id, "seen": one.seen, "met": one.met, **asdict(one.fault)}
-
-
-@router.post("/faults")
-async def add_fault(world: TheWorld, body: Fault) -> dict[str, object]:
-    """Puts one in force."""
-    if isinstance(body.error, str) and body.error not in FAILURES:
-        raise HTTPException(422, f"No such error; there are: {', '.join(sorted(FAILURES))}.")
-    try:
-        return _shown(world.faults.add(body))
-    except re.error as error:
-        raise HTTPException(422, f"Not a regular expression: {error}.") from None
-
-
-@router.delete("/faults")
-async def clear_faults(world: TheWorld) -> dict[str, int]:
-    """Ends all."""
-    return {"cleared": world.faults.clear()}
-
-
-@router.delete("/faults/{fault_id}")
-async def clear_fault(world: TheWorld, fault_id: str) -> dict[str, int]:
-    """Ends one."""
-    return {"cleared": world.faults.clear(fault_id)}
 
 
 @router.get("/stats")

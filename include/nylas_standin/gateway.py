@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from typing import Literal
 
 from nylas_standin.addresses import address_of
 from nylas_standin.calls import Call
@@ -29,7 +30,7 @@ class Outcome:
     route: str
     answer: Rendered
     request_id: str
-    ends: str = "whole"
+    ends: Literal["whole", "cut", "dropped"] = "whole"
 
 
 def _handle(world: World, call: Call, route: Route, request_id: str) -> Rendered:
@@ -55,8 +56,8 @@ async def _spoilt(world: World, call: Call, route: Route, request_id: str) -> Ou
     if instead is None or fault.after_commit:
         true_answer = _handle(world, call, route, request_id)
         if instead is None:
-            ends = "cut" if fault.kind == "cut_body" else "dropped"
-            return Outcome(route.name, true_answer, request_id, ends)
+            cut = fault.kind == "cut_body"
+            return Outcome(route.name, true_answer, request_id, "cut" if cut else "dropped")
     if isinstance(instead, ApiError):
         instead = render_error(instead, request_id, world.switches)
     return Outcome(route.name, instead, request_id)

@@ -90,6 +90,13 @@ class GrantStore:
             del emails[self._fold(grant.email)]
         self._views.clear()
 
+    def remove_provider(self, provider: str) -> None:
+        """Forgets all grants of a provider, in one walk."""
+        self._ordered = [one for one in self._ordered if one.shape.provider != provider]
+        self._by_id = {one.id: one for one in self._ordered}
+        self._by_email.pop(provider, None)
+        self._views.clear()
+
     def changed(self) -> None:
         """Has to be told when a grant's status, time or shape was changed in place."""
         self._views.clear()

@@ -126,11 +126,13 @@ def test_the_type_of_a_credential_cannot_be_changed(api, credential_id):
     assert answer.status_code == 400
 
 
-@pytest.mark.parametrize(("revives", "status"), [(False, "invalid"), (True, "valid")])
+@pytest.mark.parametrize("switched", [(False, "invalid"), (True, "valid")])
 def test_rotation_revives_broken_grants_only_if_the_switch_says_so(
-    api, control, authenticate, credential_id, key_file, revives, status
+    api, control, authenticate, key_file, switched
 ):
-    grant_id = authenticate("a@acme.example").json()["data"]["id"]
+    revives, status = switched
+    grant = authenticate("a@acme.example").json()["data"]
+    grant_id, credential_id = grant["id"], grant["credential_id"]
     control.patch(f"/grants/{grant_id}", json={"grant_status": "invalid"})
     control.put("/switches", json={"credential_patch_revives": revives})
     body = {"credential_data": key_file | {"private_key_id": "key-2"}}

@@ -87,10 +87,9 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("method", "path", "body", "status", "kind"), REFUSED)
-def test_what_the_api_does_not_take_is_refused_in_its_envelope(
-    api, google, method, path, body, status, kind
-):
+@pytest.mark.parametrize("case", REFUSED, ids=lambda case: f"{case[0]} {case[1]}")
+def test_what_the_api_does_not_take_is_refused_in_its_envelope(api, google, case):
+    method, path, body, status, kind = case
     answer = api.request(method, path, json=body)
     assert (answer.status_code, answer.json()["error"]["type"]) == (status, kind)
     assert set(answer.json()) == {"request_id", "error"}
@@ -201,17 +200,18 @@ def test_every_answer_has_a_request_id_of_its_own(api, control, style, form):
 
 
 @pytest.mark.parametrize(
-    ("switch", "method", "path", "body"),
+    ("switch", "request_"),
     [
-        ("duplicate_connector_status", "POST", "/v3/connectors", _google()),
-        ("credential_not_found_status", "GET", f"{CREDS}/none", None),
-        ("unusable_credential_status", "POST", CUSTOM, _custom(credential_id="none")),
-        ("credential_in_use_status", "DELETE", f"{CREDS}/{{active}}", None),
+        ("duplicate_connector_status", ("POST", "/v3/connectors", _google())),
+        ("credential_not_found_status", ("GET", f"{CREDS}/none", None)),
+        ("unusable_credential_status", ("POST", CUSTOM, _custom(credential_id="none"))),
+        ("credential_in_use_status", ("DELETE", f"{CREDS}/{{active}}", None)),
     ],
 )
 def test_the_status_of_a_refusal_that_nobody_documents_is_a_switch(
-    api, control, google, switch, method, path, body
+    api, control, google, switch, request_
 ):
+    method, path, body = request_
     control.put("/switches", json={switch: 409})
     path = path.format(active=google["active_credential_id"])
     assert api.request(method, path, json=body).status_code == 409

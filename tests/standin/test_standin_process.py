@@ -4,8 +4,10 @@ import json
 import signal
 import subprocess
 import sys
+import time
 
 import httpx
+import psutil
 import pytest
 
 
@@ -27,7 +29,7 @@ def test_a_process_says_where_it_is_serves_and_ends_in_peace():
             page = client.get("/v3/grants", params={"limit": 200}).json()
             assert len(page["data"]) == 200
             client.post("/_standin/faults", json={"kind": "latency", "seconds": 60})
-            with pytest.raises(httpx.ReadTimeout):
+            with pytest.raises(httpx.TimeoutException):
                 client.get("/v3/grants", timeout=0.1)
             process.send_signal(signal.SIGTERM)
             output, errors = process.communicate(timeout=20)
@@ -37,8 +39,11 @@ def test_a_process_says_where_it_is_serves_and_ends_in_peace():
 
 def test_a_process_that_is_still_seeding_ends_in_peace_too():
     with _start("--seed-grants", "50000000") as process:
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(timeout=3)
+        watched = psutil.Process(process.pid)
+        deadline = time.monotonic() + 30
+        # Its memory tells that it is past its imports; it says nothing before it accepts.
+        while watched.memory_info().rss < 150_000_000 and time.monotonic() < deadline:
+            time.sleep(0.02)
         process.terminate()
         assert process.wait(timeout=20) == 0
 
