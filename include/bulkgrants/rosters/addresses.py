@@ -19,6 +19,9 @@ from bulkgrants.rosters.cells import trimmed
 from bulkgrants.rosters.rejects import writable
 
 _LONGEST = 254
+_LONGEST_KEY = (
+    500  # longer than any address, so that no cut makes one; PostgreSQL indexes 2,700 bytes
+)
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = r"(?!..--)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _SPECIAL = r"(?:arpa|invalid|local|localhost|onion)"  # refused by email-validator
@@ -67,13 +70,17 @@ def address_key(text: str) -> str:
     """The one spelling of what the API calls an e-mail, even where it is no address.
 
     Equal to `normalise_address` wherever that succeeds; otherwise trimmed, NFKC, lower case, at
-    most 254 characters, and always fit for a database.
+    most 500 characters, and always fit for a database and its indexes.
     """
     try:
         return normalise_address(text)
     except BadAddress:
-        harmless = writable(_folded(text[: _LONGEST * 4]), _LONGEST * 20)
-        return trimmed(trimmed(harmless)[:_LONGEST])
+        harmless = writable(_folded(text[: _LONGEST_KEY * 4]), _LONGEST_KEY * 20)
+        key = trimmed(trimmed(harmless)[:_LONGEST_KEY])
+    try:
+        return normalise_address(key)  # without what made it harmful it may be an address
+    except BadAddress:
+        return key
 
 
 def _folded(text: str) -> str:

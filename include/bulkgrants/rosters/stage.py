@@ -50,6 +50,10 @@ def stage_roster(
         _insert(connection, entries, normalised.entries, "application", application)
         _insert(connection, rejects, normalised.rejects, "run_id", run_id)
         read += len(chunk)
+    if connection.dialect.name == "postgresql":
+        # without it the search for duplicates, and the plan's join, expect a table of yesterday's
+        # size, and take ten times as long
+        connection.execute(sa.text("ANALYZE entries, rejects"))
     reject_duplicates(connection, run_id=run_id, application=application)
     staged = Staged(
         entries=_count(connection, entries.c.application == application),
@@ -62,8 +66,6 @@ def stage_roster(
             f"rejected; another process stages the roster of {application} at the same time, so "
             "let one of them finish and run this again."
         )
-    if connection.dialect.name == "postgresql":  # the join that follows needs to know the size
-        connection.execute(sa.text("ANALYZE entries"))
     return staged
 
 
