@@ -37,7 +37,7 @@ Cell = str | NotText | None
 
 def read_cell(value: object) -> Cell:
     """A value as the driver gave it; every null (None, NaN, NA, NaT) is None."""
-    if isinstance(value, str):
+    if isinstance(value, str | NotText):
         return value
     if _is_null(value):
         return None
