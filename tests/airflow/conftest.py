@@ -105,3 +105,23 @@ def nylas_default(standin: StandIn, connect: Connect) -> str:
         password=standin.api_key,
         extra={"client_id": standin.client_id},
     )
+
+
+@pytest.fixture(scope="session")
+def key_file() -> dict[str, str]:
+    """A Google service account's key file, with a key made for this session."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    pem = rsa.generate_private_key(65537, 2048).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    return {
+        "type": "service_account",
+        "project_id": "p",
+        "private_key_id": "key-id-1",
+        "private_key": pem.decode(),
+        "client_email": "robot@p.iam.gserviceaccount.com",
+    }

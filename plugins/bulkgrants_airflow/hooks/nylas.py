@@ -136,7 +136,8 @@ class NylasHook(HttpHook):
         """The answer with its whole body, as long as both stay within bounds."""
         deadline = time.monotonic() + self.nylas.timeout
         body = bytearray()
-        for piece in response.iter_content(_PIECE):
+        # Not `iter_content`, which waits for a whole piece however slowly it drips in.
+        while piece := response.raw.read1(_PIECE, decode_content=True):
             body += piece
             if len(body) > MAX_BODY_BYTES:
                 raise too_long(self.nylas)

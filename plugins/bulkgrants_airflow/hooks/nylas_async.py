@@ -38,7 +38,10 @@ class _AsyncNylasSender:
     session: aiohttp.ClientSession
 
     async def send(self, call: Call[T]) -> T:
-        """One exchange, without retries. Raises the errors of `bulkgrants.errors`."""
+        """One exchange, without retries. Raises the errors of `bulkgrants.errors`.
+
+        Except that aiohttp repeats a GET once where the server had closed an idle connection.
+        """
         request = AsyncHttpSession(
             hook=self.hook,
             request=self.hook._get_request_func(self.session, call.method),  # noqa: SLF001 - its public form serves one method for a whole session

@@ -1,0 +1,1 @@
+"""Sensors: they wait, at no worker's cost."""
