@@ -17,7 +17,7 @@ from support.senders import open_sender
 
 from bulkgrants.ledger import leases, runs
 from bulkgrants.ledger.budgets import Budget
-from bulkgrants.ledger.grants import adopt, merge_listing
+from bulkgrants.ledger.grants import merge_listing
 from bulkgrants.ledger.runs import Run, Scope
 from bulkgrants.ledger.tables import metadata
 from bulkgrants.ledger.tenants import record_tenants
@@ -118,9 +118,6 @@ class World:
         run = self.read(self.open(mode, scope), roster)
         run = await self.observe(run)
         planned = self.plan(run, batch_size)
-        if mode is Mode.APPLY:
-            with self.engine.begin() as connection:
-                adopt(connection, run)
         for batch in planned.batches:
             await self.apply(run, batch)
         async with self.sender() as sender:

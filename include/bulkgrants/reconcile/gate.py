@@ -19,43 +19,45 @@ class Admission:
     """Why it does nothing at all, in one sentence; empty where it goes on."""
 
 
-def admit(
-    mode: Mode,
-    *,
-    day: date,
-    today: date,
-    exact: bool,
-    dated: bool,
-    newest: date | None,
-    newest_applied: date | None,
-) -> Admission:
-    """Decide what a run for `day` may do; `mode` is what it would like to.
+@dataclass(frozen=True, slots=True)
+class RosterState:
+    """The day a run is for, and what the roster has to offer."""
 
-    `exact` is true for scheduled and backfill runs, which are for their day and no other; a manual
-    run takes the newest roster not later than its day. `dated` tells whether the roster has a
-    partition a day, and `newest` which is the last. A plain current table has neither: it says how
-    things are now, so a run that is exact and for an earlier day than `today` finds nothing in it.
+    day: date
+    """The run's logical date."""
+    today: date
+    exact: bool
+    """Whether the run is for its day and no other, as scheduled and backfill runs are; a manual
+    run takes the newest roster not later than its day."""
+    dated: bool
+    """Whether the roster has a partition a day; a plain current table says how things are now."""
+    newest: date | None
+    """The newest partition, where there is any."""
+
+
+def admit(mode: Mode, roster: RosterState, newest_applied: date | None) -> Admission:
+    """Decide what a run may do; `mode` is what it would like to.
 
     Raises Unavailable where the day's partition is not there yet, Misconfigured where the roster
     has none at all.
     """
-    if not dated and exact and day < today:
-        reason = f"The roster is a current table, which says nothing of {day}."
-        return Admission(None, Mode.AUDIT, reason)
-    if not dated:
+    if not roster.dated:
+        if roster.exact and roster.day < roster.today:
+            reason = f"The roster is a current table, which says nothing of {roster.day}."
+            return Admission(None, Mode.AUDIT, reason)
         return Admission(None, mode, "")
-    if newest is None:
-        raise Misconfigured("The roster table has no partition at all; load one.")
-    if day > newest and exact:
+    if roster.newest is None:
+        raise Misconfigured("The roster has not a single partition; load one.")
+    if roster.day > roster.newest and roster.exact:
         raise Unavailable(
-            f"The roster has no partition for {day} yet; the newest is {newest}. "
-            "Load it and this task goes on by itself while it has retries, or clear it.",
+            f"The roster has no partition for {roster.day} yet, the newest is {roster.newest}; "
+            "load it, and this task goes on by itself.",
             after=600.0,
         )
-    if day < newest:
-        reason = f"This run is for {day}, but the newest roster is {newest}."
-        return Admission(day, Mode.AUDIT, reason)
-    if newest_applied is not None and newest < newest_applied:
-        reason = f"Roster {newest_applied} has been applied already, and {newest} is older."
-        return Admission(newest, Mode.AUDIT, reason)
-    return Admission(newest, mode, "")
+    if roster.day < roster.newest:
+        reason = f"This run is for {roster.day}, but the newest roster is {roster.newest}."
+        return Admission(roster.day, Mode.AUDIT, reason)
+    if newest_applied is not None and roster.newest < newest_applied:
+        reason = f"Roster {newest_applied} was applied already, and {roster.newest} is older."
+        return Admission(roster.newest, Mode.AUDIT, reason)
+    return Admission(roster.newest, mode, "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -10,14 +11,19 @@ from dataclasses import dataclass
 from sqlalchemy import Engine, delete
 
 from bulkgrants.errors import Unavailable
+from bulkgrants.ledger import leases
 from bulkgrants.ledger.bulk import Cell, insert_rows
+from bulkgrants.ledger.grants import merge_listing
+from bulkgrants.ledger.runs import Run, note, require_unplanned
 from bulkgrants.ledger.tables import observed
 from bulkgrants.model import Grant
 from bulkgrants.nylas.calls import PAGE_SIZE, list_grants
 from bulkgrants.nylas.replies import Page
 from bulkgrants.nylas.retrying import send_with_retries_async
-from bulkgrants.ports import AsyncSender
+from bulkgrants.ports import AsyncSender, Clock
 from bulkgrants.rosters.addresses import address_key
+
+_log = logging.getLogger(__name__)
 
 _IN_FLIGHT = 32
 _PAGES_PER_WRITE = 20
@@ -34,6 +40,33 @@ class Listed:
     pages: int
     grants: int
     """Rows staged; a seam that was read twice counts twice."""
+
+
+async def observe(engine: Engine, sender: AsyncSender, run: Run, *, clock: Clock) -> int:
+    """List the grants that the run is about and merge them; gives how many mailboxes have one.
+
+    Raises what `stage_grants` raises, and Superseded for a run that is planned already or has lost
+    its lease.
+    """
+    await asyncio.to_thread(_keep, engine, run, clock)
+    listed = await stage_grants(engine, sender, run.application, mailbox=run.scope.mailbox)
+    _log.info("Listed %d grants on %d pages", listed.grants, listed.pages)
+    return await asyncio.to_thread(_merge, engine, run, clock)
+
+
+def _keep(engine: Engine, run: Run, clock: Clock) -> None:
+    with engine.begin() as connection:
+        require_unplanned(connection, run)
+        leases.renew(connection, run.lease, clock())
+
+
+def _merge(engine: Engine, run: Run, clock: Clock) -> int:
+    with engine.begin() as connection:
+        require_unplanned(connection, run)
+        leases.renew(connection, run.lease, clock())
+        seen = merge_listing(connection, run, clock())
+        note(connection, run.run_id, observed=seen)
+    return seen
 
 
 async def stage_grants(

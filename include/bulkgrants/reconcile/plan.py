@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, bindparam, func, insert, select, upda
 from bulkgrants.errors import Unavailable
 from bulkgrants.ledger import leases, runs, tables
 from bulkgrants.ledger.bulk import Cell, insert_rows
+from bulkgrants.ledger.grants import adopt
 from bulkgrants.ledger.tables import batches, changes, entries, grants, skips
 from bulkgrants.ledger.tenants import DEFAULT_GRACE, standings
 from bulkgrants.model import Change, Circumstances, Mode, Revoke, Skip, SkipReason, Standing
@@ -59,6 +60,8 @@ def plan(engine: Engine, run: runs.Run, *, batch_size: int, now: datetime) -> Pl
         if known is None:
             _require_input(connection, run)
             _write(connection, run, batch_size, now)
+            if run.mode is Mode.APPLY:
+                adopt(connection, run)
         return _read(connection, run)
 
 

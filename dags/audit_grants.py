@@ -1,0 +1,50 @@
+"""Plans what would make the grants equal to the roster, reports it, and never applies it."""
+
+from datetime import datetime, timedelta
+
+from airflow.sdk import DAG, Param
+
+from bulkgrants_airflow.operators.close_run import CloseRunOperator
+from bulkgrants_airflow.operators.observe_grants import ObserveGrantsOperator
+from bulkgrants_airflow.operators.plan_changes import PlanChangesOperator
+from bulkgrants_airflow.operators.read_roster import ReadRosterOperator
+from bulkgrants_airflow.retries import RetryByKind
+from bulkgrants_airflow.sensors.run_opening import RunOpeningSensor
+
+with DAG(
+    dag_id="audit_grants",
+    doc_md="The plan of `reconcile_grants`, never applied: see `docs/life-of-a-row.md`.",
+    schedule="0 12 * * *",
+    start_date=datetime(2026, 1, 1),  # noqa: DTZ001 - Airflow reads it in the DAG's time zone
+    catchup=False,
+    max_active_runs=1,
+    default_args={"retries": 5, "retry_policy": RetryByKind()},
+    params={
+        "tenants": Param(
+            [],
+            type="array",
+            items={"type": "string"},
+            title="Tenants",
+            description="One name a line, as in the tenants table; none means all of them.",
+        ),
+        "mailbox": Param(
+            None,
+            type=["null", "string"],
+            title="One mailbox",
+            description="An e-mail address, to audit nothing else.",
+        ),
+    },
+    tags=["bulkgrants"],
+) as dag:
+    run = RunOpeningSensor(
+        task_id="open_run",
+        kind="audit",
+        poke_interval=timedelta(minutes=1),
+        timeout=timedelta(hours=12),
+    )
+    read = ReadRosterOperator(task_id="read_roster", run=run.output)
+    observe = ObserveGrantsOperator(task_id="observe_grants", run=run.output)
+    plan = PlanChangesOperator(task_id="plan", run=run.output)
+    close = CloseRunOperator(task_id="close_run", run=run.output)
+
+    run >> read >> observe >> plan >> close.as_teardown(setups=run)

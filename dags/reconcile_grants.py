@@ -1,0 +1,66 @@
+"""Makes the grants equal to the roster, every night, or for what a person asks for."""
+
+from datetime import datetime, timedelta
+
+from airflow.sdk import DAG, Param
+
+from bulkgrants_airflow.operators.apply_batch import ApplyBatchOperator
+from bulkgrants_airflow.operators.close_run import CloseRunOperator
+from bulkgrants_airflow.operators.observe_grants import ObserveGrantsOperator
+from bulkgrants_airflow.operators.plan_changes import PlanChangesOperator
+from bulkgrants_airflow.operators.read_roster import ReadRosterOperator
+from bulkgrants_airflow.operators.verify_changes import VerifyChangesOperator
+from bulkgrants_airflow.retries import RetryByKind
+from bulkgrants_airflow.sensors.run_opening import RunOpeningSensor
+
+with DAG(
+    dag_id="reconcile_grants",
+    doc_md="Roster in, grants out: see `docs/life-of-a-row.md`.",
+    schedule="0 2 * * *",
+    start_date=datetime(2026, 1, 1),  # noqa: DTZ001 - Airflow reads it in the DAG's time zone
+    catchup=False,
+    max_active_runs=1,
+    default_args={"retries": 5, "retry_policy": RetryByKind()},
+    params={
+        "tenants": Param(
+            [],
+            type="array",
+            items={"type": "string"},
+            title="Tenants",
+            description="One name a line, as in the tenants table; none means all of them.",
+        ),
+        "mailbox": Param(
+            None,
+            type=["null", "string"],
+            title="One mailbox",
+            description="An e-mail address, to reconcile nothing else.",
+        ),
+        "dry_run": Param(
+            default=False,
+            type="boolean",
+            title="Dry run",
+            description="Plan and report as ever, and apply nothing.",
+        ),
+    },
+    tags=["bulkgrants"],
+) as dag:
+    run = RunOpeningSensor(
+        task_id="open_run",
+        kind="reconcile",
+        poke_interval=timedelta(minutes=1),
+        timeout=timedelta(hours=12),
+    )
+    read = ReadRosterOperator(task_id="read_roster", run=run.output)
+    observe = ObserveGrantsOperator(task_id="observe_grants", run=run.output)
+    plan = PlanChangesOperator(task_id="plan", run=run.output)
+    apply = ApplyBatchOperator.partial(
+        task_id="apply",
+        map_index_template="batch {{ task.batch['batch'] }} of {{ task.batch['of'] }}",
+        max_active_tis_per_dagrun=4,
+    ).expand(batch=plan.output)
+    verify = VerifyChangesOperator(
+        task_id="verify", run=run.output, trigger_rule="none_failed_min_one_success"
+    )
+    close = CloseRunOperator(task_id="close_run", run=run.output)
+
+    run >> read >> observe >> plan >> apply >> verify >> close.as_teardown(setups=run)

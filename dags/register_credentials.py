@@ -1,0 +1,26 @@
+"""Registers the tenants' credentials at Nylas, and rotates those whose secret has changed."""
+
+from datetime import datetime
+
+from airflow.sdk import DAG
+
+from bulkgrants_airflow.operators.list_credentials import ListCredentialsOperator
+from bulkgrants_airflow.operators.register_credential import RegisterCredentialOperator
+from bulkgrants_airflow.retries import RetryByKind
+
+with DAG(
+    dag_id="register_credentials",
+    doc_md="Credentials made, kept or rotated: see `docs/architecture.md`.",
+    schedule="0 1 * * *",
+    start_date=datetime(2026, 1, 1),  # noqa: DTZ001 - Airflow reads it in the DAG's time zone
+    catchup=False,
+    max_active_runs=1,
+    default_args={"retries": 3, "retry_policy": RetryByKind()},
+    tags=["bulkgrants"],
+) as dag:
+    wanted = ListCredentialsOperator(task_id="list_credentials")
+    RegisterCredentialOperator.partial(
+        task_id="register",
+        map_index_template="{{ task.credential['name'] }}",
+        max_active_tis_per_dagrun=4,
+    ).expand(credential=wanted.output)
