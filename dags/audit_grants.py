@@ -18,7 +18,11 @@ with DAG(
     start_date=datetime(2026, 1, 1),  # noqa: DTZ001 - Airflow reads it in the DAG's time zone
     catchup=False,
     max_active_runs=1,
-    default_args={"retries": 5, "retry_policy": RetryByKind()},
+    default_args={
+        "retries": 5,
+        "retry_delay": timedelta(seconds=30),
+        "retry_policy": RetryByKind(),
+    },
     params={
         "tenants": Param(
             [],
@@ -47,4 +51,4 @@ with DAG(
     plan = PlanChangesOperator(task_id="plan", run=run.output)
     close = CloseRunOperator(task_id="close_run", run=run.output)
 
-    run >> read >> observe >> plan >> close.as_teardown(setups=run)
+    run >> read >> observe >> plan >> close.as_teardown()

@@ -20,7 +20,11 @@ with DAG(
     start_date=datetime(2026, 1, 1),  # noqa: DTZ001 - Airflow reads it in the DAG's time zone
     catchup=False,
     max_active_runs=1,
-    default_args={"retries": 5, "retry_policy": RetryByKind()},
+    default_args={
+        "retries": 5,
+        "retry_delay": timedelta(seconds=30),
+        "retry_policy": RetryByKind(),
+    },
     params={
         "tenants": Param(
             [],
@@ -58,9 +62,7 @@ with DAG(
         map_index_template="batch {{ task.batch['batch'] }} of {{ task.batch['of'] }}",
         max_active_tis_per_dagrun=4,
     ).expand(batch=plan.output)
-    verify = VerifyChangesOperator(
-        task_id="verify", run=run.output, trigger_rule="none_failed_min_one_success"
-    )
+    verify = VerifyChangesOperator(task_id="verify", run=run.output, trigger_rule="none_failed")
     close = CloseRunOperator(task_id="close_run", run=run.output)
 
-    run >> read >> observe >> plan >> apply >> verify >> close.as_teardown(setups=run)
+    run >> read >> observe >> plan >> apply >> verify >> close.as_teardown()

@@ -18,6 +18,7 @@ from bulkgrants.text import markdown_cell
 _MADE = (Outcome.GRANTED, Outcome.RENEWED, Outcome.RESCOPED)
 _OUTCOMES = {*Outcome, VERIFIED, DRIFT, "open", "held", "attempts"}
 _MODE_WORDS = {Mode.APPLY: "apply", Mode.DRY_RUN: "dry run", Mode.AUDIT: "audit"}
+_MODE_PHRASES = {Mode.DRY_RUN: "a dry run", Mode.AUDIT: "an audit"}
 
 _AT_MOST = 50
 """Rows of each list; the ledger has them all."""
@@ -100,7 +101,7 @@ def _headline(run: runs.Run, counts: dict[str, int]) -> str:
         return "Nothing was written to Nylas: the run did not get as far as a plan."
     wanted = sum(counts.get(kind, 0) for kind in ChangeKind if kind is not ChangeKind.REVOKE)
     if run.mode is not Mode.APPLY:
-        return f"{wanted} changes planned, none applied: this was a {_MODE_WORDS[run.mode]}."
+        return f"{wanted} changes planned, none applied: this was {_MODE_PHRASES[run.mode]}."
     made = sum(counts.get(outcome, 0) for outcome in _MADE)
     words = [f"{wanted} changes planned", f"{made} made"]
     words += [f"{counts[word]} {word}" for word in ("refused", "skipped", "open") if word in counts]

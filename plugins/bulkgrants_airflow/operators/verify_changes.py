@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from airflow.sdk import BaseAsyncOperator, Context
+from airflow.sdk.exceptions import AirflowSkipException
 
 from bulkgrants.ports import utc_now
 from bulkgrants.reconcile.verify import verify
@@ -27,5 +28,7 @@ class VerifyChangesOperator(BaseAsyncOperator):
         with saying_clearly():
             bench = Workbench.open()
             run = bench.run(self.run)
+            if run.planned_at is None:
+                raise AirflowSkipException(f"Run {run.key} has no plan that was applied.")
             async with bench.sender() as sender:
                 return dict(await verify(bench.ledger, sender, run, clock=utc_now))
