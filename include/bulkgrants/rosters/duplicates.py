@@ -22,10 +22,12 @@ def reject_duplicates(connection: Connection, *, run_id: int, application: str) 
     each other none stays, as nothing tells which is right. Rows of two providers are about one
     mailbox as well, because Nylas keeps one grant per address.
     """
-    repeated = connection.execute(_repeated(application).execution_options(yield_per=_AT_ONCE))
     moved = 0
-    for part in repeated.partitions():  # part by part: no row can be fetched during a COPY
-        moved += insert_rows(connection, rejects, _COLUMNS, [_reject(row, run_id) for row in part])
+    streamed = _repeated(application).execution_options(yield_per=_AT_ONCE)
+    with connection.execute(streamed) as repeated:
+        for part in repeated.partitions():  # part by part: no row can be fetched during a COPY
+            rows = [_reject(row, run_id) for row in part]
+            moved += insert_rows(connection, rejects, _COLUMNS, rows)
     if moved:
         gone = sa.select(rejects.c.row_number).where(
             rejects.c.run_id == run_id,

@@ -37,12 +37,12 @@ def read_chunks(
         if statement is None:
             return
         names = statement.selected_columns.keys()
-        rows = connection.execute(statement.execution_options(yield_per=chunk_rows))
         first = 1
         try:
-            for part in rows.partitions():
-                yield _frame(part, names, first)
-                first += len(part)
+            with connection.execute(statement.execution_options(yield_per=chunk_rows)) as rows:
+                for part in rows.partitions():
+                    yield _frame(part, names, first)
+                    first += len(part)
         except SQLAlchemyError as error:
             raise our_error(error, engine, source, under_way=first > 1) from None
 

@@ -1,50 +1,24 @@
 """Addresses have one spelling, however they were written and however they are processed."""
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
 from bulkgrants.rosters.addresses import (
     _PLAIN,
-    _normalise_rare,
     BadAddress,
+    _normalise_rare,
     address_key,
     normalise_address,
     normalise_addresses,
 )
-from hypothesis import example, given
-from hypothesis import strategies as st
 
 PARTS = st.sampled_from(
     [
-        "ann",
-        "Ann",
-        "o'hara",
-        "a.b",
-        "a+b",
-        "..",
-        ".",
-        "@",
-        "xn--",
-        "-",
-        "--",
-        "ß",
-        "İ",
-        "ﬁ",
-        "Å",
-        "ä",
-    ]
-    + ["ς", "example.com", "EXAMPLE.com", "bücher.de", "例え.jp", "．", "＠", "。", "test", "local"]
-    + [
-        " ",
-        "\u00a0",
-        "\u200b",
-        "\ufeff",
-        "\u0301",
-        "\u202e",
-        "\ud800",
-        "\x00",
-        "ᾳ",
-        "ϴ",
-        "\u212a",
-        "١",
+        *("ann", "Ann", "o'hara", "a.b", "a+b", "..", ".", "@", "xn--", "-", "--", "ß", "İ", "ﬁ"),
+        *("Å", "ä", "ς", "ᾳ", "ϴ", "example.com", "EXAMPLE.com", "bücher.de", "例え.jp", "。"),
+        *("test", "local", " ", "\u00a0", "\u200b", "\ufeff", "\u0301", "\u202e", "\ud800"),
+        *("\x00", "\u212a", "\u0661", "\uff0e", "\uff20"),
     ]
 )
 ADDRESSLIKE = st.lists(PARTS, max_size=4).flatmap(
@@ -76,7 +50,10 @@ def spelled(text):
         ("ann@acme.example.com", "ann@acme.example.com"),
         ("  Ann.Lee+x@ACME.example.COM\t", "ann.lee+x@acme.example.com"),
         ("\ufeffann@acme.example.com\u200b ", "ann@acme.example.com"),
-        ("ａｎｎ＠ａｃｍｅ．example．com", "ann@acme.example.com"),
+        (
+            "\uff41\uff4e\uff4e\uff20\uff41\uff43\uff4d\uff45\uff0eexample\uff0ecom",
+            "ann@acme.example.com",
+        ),
         ("ann@Bücher.example", "ann@xn--bcher-kva.example"),
         ("ann@xn--bcher-kva.example", "ann@xn--bcher-kva.example"),
         ("ANN@XN--BCHER-KVA.example", "ann@xn--bcher-kva.example"),

@@ -6,6 +6,7 @@ from decimal import Decimal
 import numpy as np
 import pandas as pd
 import pytest
+
 from bulkgrants.rosters.cells import (
     NotText,
     UnreadableScopes,
@@ -25,8 +26,17 @@ GMAIL = "https://www.googleapis.com/auth/gmail.readonly"
 
 @pytest.mark.parametrize(
     "null",
-    [None, float("nan"), np.float64("nan"), pd.NA, pd.NaT, Decimal("nan"), Decimal("snan")]
-    + [np.datetime64("NaT"), np.timedelta64("NaT")],
+    [
+        None,
+        float("nan"),
+        np.float64("nan"),
+        pd.NA,
+        pd.NaT,
+        Decimal("nan"),
+        Decimal("snan"),
+        np.datetime64("NaT"),
+        np.timedelta64("NaT"),
+    ],
 )
 def test_every_null_is_none(null):
     assert read_cell(null) is None
@@ -87,8 +97,20 @@ def test_scopes_are_read_however_they_are_separated(written, scopes):
 
 @pytest.mark.parametrize(
     "written",
-    ["openid", '["a"', '{"a": 1}', '"a"', "[1]", '["a", null]', '[["a"]]', "a|b", "a 1", "<a>"]
-    + ["[" * 100_000, "ä"],
+    [
+        "openid",
+        '["a"',
+        '{"a": 1}',
+        '"a"',
+        "[1]",
+        '["a", null]',
+        '[["a"]]',
+        "a|b",
+        "a 1",
+        "<a>",
+        "[" * 100000,
+        "ä",
+    ],
 )
 def test_scopes_that_cannot_be_read_say_why(written):
     with pytest.raises(UnreadableScopes) as caught:

@@ -5,11 +5,12 @@ from datetime import timedelta
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bulkgrants.model import Provider, Tenant
 from bulkgrants.rosters.normalise import normalise_chunk
 from bulkgrants.rosters.rejects import RejectReason
-from hypothesis import given
-from hypothesis import strategies as st
 
 CALENDAR = "https://www.googleapis.com/auth/calendar"
 GMAIL = "https://www.googleapis.com/auth/gmail.readonly"
@@ -194,8 +195,8 @@ def test_the_frames_index_means_nothing():
 
 
 CELLS = st.one_of(
-    st.none(), st.text(max_size=5), st.integers(), st.floats(), st.binary(max_size=3), st.booleans(),
-    st.dates(), st.decimals(), st.lists(st.one_of(st.text(max_size=3), st.none()), max_size=2),
+    st.none(), st.text(max_size=5), st.integers(), st.floats(), st.binary(max_size=3),
+    st.booleans(), st.dates(), st.decimals(), st.lists(st.one_of(st.text(max_size=3), st.none()), max_size=2),
     st.dictionaries(st.text(max_size=2), st.integers(), max_size=1), st.just(pd.NA),
     st.sampled_from(["acme", "umbra", "acme-sa", CALENDAR, "google", "ann@acme.example.com"]),
 )  # fmt: skip

@@ -2,9 +2,10 @@
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
 from bulkgrants.errors import Misconfigured
 from bulkgrants.rosters.sources import labelled, roster_source, tenants_source
-from sqlalchemy.dialects import postgresql, sqlite
 
 
 def compiled(source, resolved, dialect=postgresql):
