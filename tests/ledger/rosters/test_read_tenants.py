@@ -39,7 +39,8 @@ def test_tenants_are_read_in_order_with_their_defaults(read):
     found = read(
         row(tenant=" acme ", provider="Google", scopes=f"{GMAIL}, {CALENDAR} openid"),
         row(tenant="umbra", provider="microsoft", credential="umbra-ac",
-            secret_conn_id="azure_umbra", scopes=" ", grace_days="0", enabled="no", canary="c@umbra.example.com"),
+            secret_conn_id="azure_umbra", scopes=" ", grace_days="0", enabled="no",
+            canary="c@umbra.example.com"),
     )  # fmt: skip
     assert found == [
         Tenant("acme", Provider.GOOGLE, "acme-sa", "google_acme", f"{CALENDAR} {GMAIL}",
