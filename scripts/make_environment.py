@@ -1,0 +1,101 @@
+"""Makes `.venv` as the lock says; does nothing where it is so already.
+
+It runs on whatever `python3` a machine has, so it uses nothing that an old one cannot even read.
+"""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+STAMP = VENV / "made-from"
+LOCK = ROOT / "requirements-dev.txt"
+DECIDES = (LOCK, ROOT / "pyproject.toml", Path(__file__))
+OLDEST, TOO_NEW = (3, 11), (3, 14)
+
+
+def main() -> int:
+    """Make the environment, with the version of uv that is named first."""
+    uv_version = sys.argv[1]
+    wanted = fingerprint(uv_version)
+    if STAMP.is_file() and STAMP.read_text(encoding="utf-8") == wanted:
+        return 0
+    complaint = why_not()
+    if complaint:
+        print(complaint, file=sys.stderr)
+        return 1
+    print("Making the environment in .venv; the first time takes a minute or two.", flush=True)
+    try:
+        make(uv_version)
+    except subprocess.CalledProcessError as error:
+        command = " ".join(str(word) for word in error.cmd)
+        print(f"The environment could not be made: {command} failed.", file=sys.stderr)
+        return 1
+    STAMP.write_text(wanted, encoding="utf-8")
+    return 0
+
+
+def fingerprint(uv_version: str) -> str:
+    """What the environment depends on, as one word."""
+    digest = hashlib.sha256((uv_version + sys.version + str(ROOT)).encode())
+    for path in DECIDES:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def why_not() -> str:
+    """Why this Python cannot make the environment; empty if it can."""
+    here = version(sys.version_info)
+    if not OLDEST <= sys.version_info[:2] < TOO_NEW:
+        return (
+            f"Bulkgrants needs Python 3.11, 3.12 or 3.13, and {sys.executable} is {here}; "
+            "install one of them and name it, as in: make PYTHON=python3.12 demo"
+        )
+    try:
+        import ensurepip  # noqa: F401, PLC0415 - asked for, as Debian ships Python without it
+        import venv  # noqa: F401, PLC0415
+    except ImportError:
+        return (
+            f"{sys.executable} comes without the module venv, which the environment is made with; "
+            f"on Debian and Ubuntu: apt-get install python{here}-venv"
+        )
+    return ""
+
+
+def make(uv_version: str) -> None:
+    """A fresh virtual environment where there is none of this Python, then what the lock names."""
+    python, uv = VENV / "bin" / "python", VENV / "bin" / "uv"
+    if not is_ours(python):
+        shutil.rmtree(str(VENV), ignore_errors=True)
+        run([sys.executable, "-m", "venv", str(VENV)])
+    STAMP.unlink(missing_ok=True)
+    quiet = ["--quiet", "--disable-pip-version-check"]
+    run([str(python), "-m", "pip", "install", *quiet, f"uv=={uv_version}"])
+    run([str(uv), "pip", "sync", "--quiet", "--python", str(python), str(LOCK)])
+
+
+def is_ours(python: Path) -> bool:
+    """Whether the environment's Python runs, and is of the version that makes it."""
+    question = "import sys; print('%d.%d' % sys.version_info[:2])"
+    try:
+        answer = subprocess.run([str(python), "-c", question], capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return False
+    return answer.stdout.decode().strip() == version(sys.version_info)
+
+
+def version(info: tuple) -> str:
+    """A Python's version as people say it."""
+    return f"{info[0]}.{info[1]}"
+
+
+def run(command: list) -> None:
+    """Run a command in the repository. Raises CalledProcessError where it fails."""
+    subprocess.run(command, cwd=str(ROOT), check=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

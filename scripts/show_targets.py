@@ -1,0 +1,17 @@
+"""Prints the targets of a Makefile, each with the sentence behind its name."""
+
+import re
+import sys
+from pathlib import Path
+
+TARGET = re.compile(r"^([a-z-]+):[^#]*## (.+)$", re.MULTILINE)
+
+
+def main() -> None:
+    """Read the Makefile that is named first, and print its targets in their order."""
+    for name, meaning in TARGET.findall(Path(sys.argv[1]).read_text(encoding="utf-8")):
+        print(f"  make {name:<12} {meaning}")
+
+
+if __name__ == "__main__":
+    main()
