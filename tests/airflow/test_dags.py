@@ -1,0 +1,120 @@
+"""The DAG files say what they should, and are cheap to parse: no more is asked of them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def bag():
+    from airflow.dag_processing.dagbag import DagBag
+
+    loaded = DagBag(str(REPOSITORY / "dags"))
+    assert loaded.import_errors == {}
+    return loaded
+
+
+def test_there_are_exactly_these_dags(bag):
+    assert set(bag.dags) == {"register_credentials", "reconcile_grants", "audit_grants"}
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "graph"),
+    [
+        (
+            "reconcile_grants",
+            {
+                "open_run": {
+                    "read_roster",
+                    "observe_grants",
+                    "plan",
+                    "verify",
+                    "close_run",
+                },
+                "read_roster": {"observe_grants"},
+                "observe_grants": {"plan"},
+                "plan": {"apply"},
+                "apply": {"verify"},
+                "verify": {"close_run"},
+                "close_run": set(),
+            },
+        ),
+        (
+            "audit_grants",
+            {
+                "open_run": {"read_roster", "observe_grants", "plan", "close_run"},
+                "read_roster": {"observe_grants"},
+                "observe_grants": {"plan"},
+                "plan": {"close_run"},
+                "close_run": set(),
+            },
+        ),
+        ("register_credentials", {"list_credentials": {"register"}, "register": set()}),
+    ],
+)
+def test_each_dag_has_this_task_graph(bag, dag_id, graph):
+    tasks = bag.dags[dag_id].task_dict
+    assert {name: task.downstream_task_ids for name, task in tasks.items()} == graph
+
+
+def test_the_audit_holds_no_task_that_writes_to_nylas(bag):
+    kinds = {type(task).__name__ for task in bag.dags["audit_grants"].tasks}
+    assert kinds == {
+        "RunOpeningSensor",
+        "ReadRosterOperator",
+        "ObserveGrantsOperator",
+        "PlanChangesOperator",
+        "CloseRunOperator",
+    }
+
+
+def test_a_person_can_choose_tenants_a_mailbox_and_a_dry_run(bag):
+    params = bag.dags["reconcile_grants"].params
+    assert dict(params) == {"tenants": [], "mailbox": None, "dry_run": False}
+    assert dict(bag.dags["audit_grants"].params) == {"tenants": [], "mailbox": None}
+
+
+def test_every_task_retries_by_the_kind_of_error(bag):
+    from bulkgrants_airflow.retries import RetryByKind
+
+    for dag in bag.dags.values():
+        for task in dag.tasks:
+            assert isinstance(task.retry_policy, RetryByKind)
+            assert task.retries >= 3
+
+
+PROBE = """
+import json, socket, sys
+import airflow.sdk
+before = set(sys.modules)
+def refuse(*_): raise AssertionError("a DAG file opened a socket")
+socket.socket.connect = refuse
+import importlib.util
+for name in sys.argv[1:]:
+    spec = importlib.util.spec_from_file_location("dag_file", name)
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+print(json.dumps(sorted({name.split(".")[0] for name in set(sys.modules) - before})))
+"""
+
+
+def test_parsing_opens_no_socket_and_imports_no_pandas():
+    files = [str(path) for path in (REPOSITORY / "dags").glob("*.py")]
+    assert len(files) == 3
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", PROBE, *files],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not {"pandas", "numpy", "alembic"} & set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_no_dag_file_is_longer_than_a_page_and_a_half():
+    for path in (REPOSITORY / "dags").glob("*.py"):
+        assert len(path.read_text().splitlines()) <= 80, path.name
