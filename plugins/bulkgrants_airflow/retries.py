@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import timedelta
+from types import TracebackType
 
 from airflow.sdk import Context, RetryDecision, RetryPolicy
 
@@ -41,15 +41,24 @@ class RetryByKind(RetryPolicy):
                 return RetryDecision.default()
 
 
-@contextmanager
-def saying_clearly() -> Iterator[None]:
+def saying_clearly() -> AbstractContextManager[None]:
     """Lets one of our errors end a task's log with its sentence, and nothing of what led to it.
 
     The traceback below the operator and the library's error behind ours are cut off: they tell the
     reader of a task log nothing, and a library's message may quote what it was given. The error
     keeps its class, from which `RetryByKind` decides.
     """
-    try:
-        yield
-    except BulkgrantsError as error:
-        raise error.with_traceback(None) from None
+    return _SayingClearly()
+
+
+class _SayingClearly(AbstractContextManager[None]):
+    """A class, since `contextlib.contextmanager` puts back the traceback of an error it knows."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(error, BulkgrantsError):
+            raise error.with_traceback(None) from None

@@ -1,4 +1,4 @@
-"""Airflow for tests: a home, a metadata database and a stand-in of their own, set before its import.
+"""Airflow for tests: a home, a metadata database and a stand-in of their own, set before import.
 
 Every xdist worker has its own. Whatever needs Airflow lives in this folder, so that `tests/core`
 runs where Airflow is not installed.
@@ -19,7 +19,7 @@ import pytest
 REPOSITORY = Path(__file__).parents[2]
 HOME = Path(tempfile.mkdtemp(prefix="bulkgrants-airflow-"))
 
-os.environ.update(
+os.environ.update(  # noqa: TID251 - what Airflow reads before it is imported
     {
         "AIRFLOW_HOME": str(HOME),
         "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
@@ -32,8 +32,8 @@ os.environ.update(
         "AIRFLOW__API_AUTH__JWT_SECRET": "for-tests-alone-" * 8,
     }
 )
-for name in [name for name in os.environ if name.startswith("AIRFLOW_CONN_")]:
-    del os.environ[name]  # a developer's own connections stay out of the tests
+for name in [name for name in os.environ if name.startswith("AIRFLOW_CONN_")]:  # noqa: TID251 - a developer's own connections stay out of the tests
+    del os.environ[name]  # noqa: TID251 - the same
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -81,12 +81,29 @@ def standin(_served) -> Iterator[StandIn]:
     one.control.close()
 
 
+@pytest.fixture
+def run_dag():
+    """`run_dag(dag)` runs a DAG in this process, also one that no file holds; gives its run."""
+
+    def run(dag, **kwargs):
+        from airflow.dag_processing.bundles.manager import DagBundlesManager
+        from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+
+        DagBundlesManager().sync_bundles_to_db()
+        bag = DagBag(dag_folder=os.devnull)
+        bag.bag_dag(dag)
+        sync_bag_to_db(bag, "dags-folder", None)
+        return dag.test(**kwargs)
+
+    return run
+
+
 Connect = Callable[..., str]
 
 
 @pytest.fixture
 def connect(monkeypatch: pytest.MonkeyPatch) -> Connect:
-    """`connect(conn_id, conn_type=…, host=…, extra={…})` makes an Airflow connection; gives its id."""
+    """`connect(conn_id, conn_type=…, host=…, extra={…})` makes a connection and gives its id."""
 
     def make(conn_id: str, **fields: object) -> str:
         monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(fields))

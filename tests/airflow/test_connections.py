@@ -4,6 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
+
+from bulkgrants.errors import Misconfigured
 from bulkgrants_airflow import connections
 from bulkgrants_airflow.connections import (
     google_key,
@@ -13,9 +16,6 @@ from bulkgrants_airflow.connections import (
     oauth_app,
     warehouse_engine,
 )
-from sqlalchemy import text
-
-from bulkgrants.errors import Misconfigured
 
 GOOD = {
     "conn_type": "nylas",

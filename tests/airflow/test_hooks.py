@@ -8,10 +8,6 @@ import traceback
 
 import pytest
 from airflow.sdk import BaseHook
-from bulkgrants_airflow.hooks.nylas import NylasHook
-from bulkgrants_airflow.hooks.nylas_async import NylasAsyncHook
-from support import listeners
-from support.listeners import listening
 
 from bulkgrants.credentials.secrets import fingerprint_key
 from bulkgrants.errors import (
@@ -24,6 +20,10 @@ from bulkgrants.errors import (
 )
 from bulkgrants.model import CredentialType, Provider
 from bulkgrants.nylas import calls
+from bulkgrants_airflow.hooks.nylas import NylasHook
+from bulkgrants_airflow.hooks.nylas_async import NylasAsyncHook
+from support import listeners
+from support.listeners import listening
 
 LISTING = calls.list_connectors(limit=1)
 
@@ -228,8 +228,8 @@ def test_nothing_of_an_exchange_is_logged(reach, send, caplog):
         reach(there.base_url, **EXTRAS)
         with pytest.raises(RequestRefused):
             send(calls.create_connector(Provider.GOOGLE, "id", "oauth-secret"))
+    reach("http://127.0.0.1:9")
     with pytest.raises(Unavailable):
-        reach("http://127.0.0.1:9")
         send(LISTING)
     logged = " ".join(record.getMessage() for record in caplog.records)
     for words in ("the-api-key", "oauth-secret", "hostile-words", "leaked", "Tenacity"):

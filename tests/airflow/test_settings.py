@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from bulkgrants_airflow.provider import OPTIONS
-from bulkgrants_airflow.settings import Settings, airflow_home, read_settings
 
 from bulkgrants.errors import Misconfigured
+from bulkgrants_airflow.provider import OPTIONS
+from bulkgrants_airflow.settings import Settings, airflow_home, read_settings
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_settings_are_read_at_run_time(setting):
         ("batch_size", "-5"),
         ("batch_size", "1.5"),
         ("batch_size", "many"),
-        ("batch_size", "١"),
+        ("batch_size", "\u0661"),
         ("roster_columns", "email=work_email"),
         ("roster_columns", '["email"]'),
         ("tenants_columns", '{"tenant": 7}'),

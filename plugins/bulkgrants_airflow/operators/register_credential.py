@@ -11,14 +11,13 @@ from bulkgrants.credentials.connectors import ensure_connector
 from bulkgrants.credentials.register import register_service_account
 from bulkgrants.credentials.secrets import fingerprint
 from bulkgrants.errors import Misconfigured
-from bulkgrants.ledger.engine import open_ledger, require_current
 from bulkgrants.model import Provider
 from bulkgrants.nylas.retrying import PatientSender
 from bulkgrants.ports import utc_now
-from bulkgrants_airflow.connections import google_key, ledger_url, oauth_app
+from bulkgrants_airflow.connections import google_key, oauth_app
 from bulkgrants_airflow.hooks.nylas import NylasHook
 from bulkgrants_airflow.retries import saying_clearly
-from bulkgrants_airflow.settings import read_settings
+from bulkgrants_airflow.workbench import Workbench
 
 _KEYS = ("provider", "name", "secret_conn_id")
 
@@ -41,16 +40,14 @@ class RegisterCredentialOperator(BaseOperator):
         """`provider`, `name`, `credential_id`, and `registration`: created, kept or rotated."""
         with saying_clearly():
             provider, name, secret_conn_id = self._reference()
-            settings = read_settings()
-            hook = NylasHook(settings.nylas_conn_id)
-            sender, app_conn_id = PatientSender(hook), settings.google_connector_conn_id
+            bench = Workbench.open()
+            hook = NylasHook(bench.settings.nylas_conn_id)
+            sender, app_conn_id = PatientSender(hook), bench.settings.google_connector_conn_id
             key = google_key(secret_conn_id)
-            ledger = open_ledger(ledger_url(settings.ledger_conn_id))
-            require_current(ledger)
             ensure_connector(sender, provider, oauth_app(app_conn_id) if app_conn_id else None)
             done = register_service_account(
                 sender,
-                ledger,
+                bench.ledger,
                 application=hook.nylas.client_id,
                 name=name,
                 key=key,
