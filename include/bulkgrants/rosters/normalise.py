@@ -22,7 +22,7 @@ from bulkgrants.rosters.cells import (
     read_cells,
     trimmed,
 )
-from bulkgrants.rosters.placement import Misplaced, Placement, RowCells, not_text, place
+from bulkgrants.rosters.placement import Directory, Misplaced, Placement, RowCells, not_text, place
 from bulkgrants.rosters.rejects import Problem, RejectReason, quoted, writable
 
 _PERSONAL_DOMAINS = (
@@ -60,7 +60,7 @@ def normalise_chunk(
     registered yet leaves credential_id None. No cell makes this raise.
     """
     numbers = frame["row_number"].to_numpy(dtype=np.int64)
-    codes, verdicts = _placements(frame, tenants, credential_ids)
+    codes, verdicts = _placements(frame, Directory.of(tenants, credential_ids))
     misplaced = np.fromiter((isinstance(v, Misplaced) for v in verdicts), bool, len(verdicts))
     mailboxes, problems = _mailboxes(read_cells(raw_column(frame, "email")))
     rejected = misplaced[codes]
@@ -75,9 +75,7 @@ def normalise_chunk(
 
 
 def _placements(
-    frame: pd.DataFrame,
-    tenants: Mapping[str, Tenant],
-    credential_ids: Mapping[tuple[str, str], str],
+    frame: pd.DataFrame, directory: Directory
 ) -> tuple[NDArray[np.intp], list[Placement | Misplaced]]:
     """Where each row belongs, judged once for each distinct combination of cells."""
     columns = [_distinct(frame, name) for name in ("tenant", "provider", "credential", "scopes")]
@@ -86,7 +84,7 @@ def _placements(
         codes = pd.factorize(codes * len(column.cells) + column.codes)[0]
     _, firsts = np.unique(codes, return_index=True)
     verdicts = [
-        place(RowCells(*[c.cells[c.codes[row]] for c in columns]), tenants, credential_ids)
+        place(RowCells(*[column.cells[column.codes[row]] for column in columns]), directory)
         for row in firsts
     ]
     return codes, verdicts

@@ -41,29 +41,48 @@ class RowCells:
     scopes: Cell
 
 
-def place(
-    cells: RowCells,
-    tenants: Mapping[str, Tenant],
-    credential_ids: Mapping[tuple[str, str], str],
-) -> Placement | Misplaced:
-    """The placement that the cells ask for; the first thing that is wrong with them otherwise.
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """The tenants table, arranged to be asked once for each distinct row. Make it with `of`."""
 
-    `credential_ids` maps (provider, credential name) to the id at Nylas.
-    """
-    tenant = _tenant(cells.tenant, tenants)
+    tenants: Mapping[str, Tenant]
+    credential_ids: Mapping[tuple[str, str], str]
+    """(provider, credential name) to the id at Nylas."""
+    lower: Mapping[str, str]
+    """Tenants' names in lower case to their names."""
+    credentials: frozenset[tuple[str, str]]
+    """(provider, credential name) as the tenants name them."""
+
+    @classmethod
+    def of(
+        cls, tenants: Mapping[str, Tenant], credential_ids: Mapping[tuple[str, str], str]
+    ) -> Directory:
+        """Arrange tenants by name and credential ids."""
+        return cls(
+            tenants,
+            credential_ids,
+            {name.lower(): name for name in tenants},
+            frozenset((t.provider.value, t.credential) for t in tenants.values()),
+        )
+
+
+def place(cells: RowCells, directory: Directory) -> Placement | Misplaced:
+    """The placement that the cells ask for; the first thing that is wrong with them otherwise."""
+    tenant = _tenant(cells.tenant, directory)
     if isinstance(tenant, Problem):
         return Misplaced(tenant, None)
+    provider = tenant.provider.value
     mismatch = _provider(cells.provider, tenant)
     if mismatch is not None:
-        return Misplaced(mismatch, tenant.provider)
-    credential = _credential(cells.credential, tenant, tenants)
+        return Misplaced(mismatch, provider)
+    credential = _credential(cells.credential, tenant, directory)
     if isinstance(credential, Problem):
-        return Misplaced(credential, tenant.provider)
+        return Misplaced(credential, provider)
     scopes = _scopes(cells.scopes, tenant)
     if isinstance(scopes, Problem):
-        return Misplaced(scopes, tenant.provider)
-    credential_id = credential_ids.get((tenant.provider.value, credential))
-    return Placement(tenant.provider.value, tenant.tenant, scopes, credential_id)
+        return Misplaced(scopes, provider)
+    credential_id = directory.credential_ids.get((provider, credential))
+    return Placement(provider, tenant.tenant, scopes, credential_id)
 
 
 def not_text(column: str, cell: NotText) -> Problem:
@@ -75,7 +94,7 @@ def not_text(column: str, cell: NotText) -> Problem:
     )
 
 
-def _tenant(cell: Cell, tenants: Mapping[str, Tenant]) -> Tenant | Problem:
+def _tenant(cell: Cell, directory: Directory) -> Tenant | Problem:
     if isinstance(cell, NotText):
         return not_text("tenant", cell)
     name = trimmed(cell or "")
@@ -84,10 +103,10 @@ def _tenant(cell: Cell, tenants: Mapping[str, Tenant]) -> Tenant | Problem:
             RejectReason.EMPTY_TENANT,
             "The tenant cell is empty; write the name of a tenant from the tenants table.",
         )
-    found = tenants.get(name)
+    found = directory.tenants.get(name)
     if found is not None:
         return found
-    alike = next((known for known in tenants if known.lower() == name.lower()), None)
+    alike = directory.lower.get(name.lower())
     advice = (
         f"write {quoted(alike)}, as it is spelled there"
         if alike
@@ -112,13 +131,11 @@ def _provider(cell: Cell, tenant: Tenant) -> Problem | None:
     )
 
 
-def _credential(cell: Cell, tenant: Tenant, tenants: Mapping[str, Tenant]) -> str | Problem:
+def _credential(cell: Cell, tenant: Tenant, directory: Directory) -> str | Problem:
     if isinstance(cell, NotText):
         return not_text("credential", cell)
     name = trimmed(cell or "") or tenant.credential
-    if name == tenant.credential:
-        return name
-    if any(t.credential == name and t.provider == tenant.provider for t in tenants.values()):
+    if (tenant.provider.value, name) in directory.credentials:
         return name
     return Problem(
         RejectReason.UNKNOWN_CREDENTIAL,
