@@ -46,7 +46,7 @@ def _secrets(value: Json) -> Iterator[str]:
 
 def redacted(text: str, secrets: Iterable[str], limit: int = 200) -> str:
     """`text` on one printable line of at most `limit` characters, without any of the secrets."""
-    line = bounded(text, _LONGEST_TEXT)
+    line = _flat(text)
     known = sorted(_spellings(secrets), key=len, reverse=True)
     for secret in known:
         line = line.replace(secret, MASK)
@@ -55,13 +55,18 @@ def redacted(text: str, secrets: Iterable[str], limit: int = 200) -> str:
     return "" if any(secret in line for secret in known) else bounded(line, limit)
 
 
+def _flat(text: str) -> str:
+    """The text as a reader sees it: printable, with single blanks."""
+    return " ".join(bounded(text, _LONGEST_TEXT).split())
+
+
 def _spellings(secrets: Iterable[str]) -> set[str]:
     """The secrets as they are, line by line, escaped by JSON or a URL, and made printable."""
     spellings: set[str] = set()
     for secret in secrets:
         for part in (secret, *secret.splitlines()):
             spellings |= {
-                bounded(part, _LONGEST_TEXT),
+                _flat(part),
                 json.dumps(part)[1:-1],
                 json.dumps(part, ensure_ascii=False)[1:-1],
                 quote(part, safe=""),

@@ -50,9 +50,20 @@ def test_words_ids_and_scopes_stay_readable(text):
     assert redacted(text, []) == text
 
 
-@pytest.mark.parametrize("spelling", ["p%40ss+word%2F1", "p%40ss%20word%2F1"])
-def test_a_secret_is_known_as_a_url_writes_it(spelling):
-    assert redacted(f"x={spelling}", ["p@ss word/1"]) == f"x={MASK}"
+@pytest.mark.parametrize(
+    ("secret", "spelling"),
+    [
+        ("p@ss word/1", "p%40ss+word%2F1"),
+        ("p@ss word/1", "p%40ss%20word%2F1"),
+        ('pä"wörd', r"p\u00e4\"w\u00f6rd"),
+        ('pä"wörd', r"pä\"wörd"),
+        ("open sesame", "open\x00sesame"),
+        ("open sesame", "open \u200b sesame"),
+        ("open\nsesame", "open sesame"),
+    ],
+)
+def test_a_secret_is_known_in_every_spelling(secret, spelling):
+    assert redacted(f"x={spelling}", [secret]) == f"x={MASK}"
 
 
 def test_a_text_in_which_masking_makes_a_secret_is_dropped():
