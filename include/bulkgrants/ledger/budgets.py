@@ -68,7 +68,8 @@ class Budget:
         with self._engine.begin() as connection:
             row, now = self._locked(connection)
             known = row.per_second < self.ceiling and now - row.changed_at < _LESSON_LASTS
-            rate = row.per_second if known else max(_FLOOR, row.per_second * _LOWER_BY)
+            floor = min(_FLOOR, self.ceiling)
+            rate = row.per_second if known else max(floor, row.per_second * _LOWER_BY)
             self._save(
                 connection,
                 next_slot=max(row.next_slot, now + pause),

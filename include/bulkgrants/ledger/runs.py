@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import Connection, Engine, func, insert, select, update
+from sqlalchemy import Connection, Engine, func, select, update
 from sqlalchemy.engine import Row
 
 from bulkgrants.errors import Misconfigured, Superseded
 from bulkgrants.ledger.engine import reading
 from bulkgrants.ledger.leases import Lease
 from bulkgrants.ledger.tables import runs
+from bulkgrants.ledger.upserts import insert_unless_there
 from bulkgrants.model import Mode
 
 
@@ -66,27 +67,25 @@ def open_record(
     same = (runs.c.application == application) & (
         (runs.c.key == key) | runs.c.key.startswith(f"{key} #", autoescape=True)
     )
-    usable = connection.execute(
-        select(runs.c.id)
-        .where(same, runs.c.planned_at.is_(None), runs.c.closed_at.is_(None))
-        .order_by(runs.c.id.desc())
-    ).scalar()
-    if usable is not None:
-        return int(usable)
-    earlier = connection.execute(select(func.count()).select_from(runs).where(same)).scalar_one()
-    return int(
+    number = 0
+    while True:
+        usable = connection.execute(
+            select(runs.c.id)
+            .where(same, runs.c.planned_at.is_(None), runs.c.closed_at.is_(None))
+            .order_by(runs.c.id.desc())
+        ).scalar()
+        if usable is not None:
+            return int(usable)
+        number += 1
         connection.execute(
-            insert(runs)
-            .values(
+            insert_unless_there(connection, runs).values(
                 application=application,
-                key=f"{key} #{earlier + 1}" if earlier else key,
+                key=f"{key} #{number}" if number > 1 else key,
                 kind=kind,
                 mode=Mode.AUDIT,
                 opened_at=now,
             )
-            .returning(runs.c.id)
-        ).scalar_one()
-    )
+        )
 
 
 def read_run(engine: Engine, run_id: int) -> Run:

@@ -1,0 +1,99 @@
+"""One run of an application at a time, whoever asks, and nobody writes after losing his turn."""
+
+from datetime import timedelta
+
+import pytest
+
+from bulkgrants.errors import LeaseHeld, Superseded
+from bulkgrants.ledger import leases
+from bulkgrants.ledger.leases import LEASE_TERM, Lease
+from support.children import at_once, leased
+from support.ledgers import APPLICATION, NOW, lease_run, rows
+
+
+def renewed(engine, lease: Lease, now=NOW) -> None:
+    with engine.begin() as connection:
+        leases.renew(connection, lease, now)
+
+
+def released(engine, lease: Lease, now=NOW) -> None:
+    with engine.begin() as connection:
+        leases.release(connection, lease, now)
+
+
+def test_a_run_keeps_its_lease_with_the_same_token_however_often_it_asks(ledger):
+    first = lease_run(ledger)
+    again = lease_run(ledger, now=NOW + timedelta(minutes=5))
+    assert (first.run_id, first.token) == (again.run_id, again.token)
+    assert [row["expires_at"] for row in rows(ledger, "leases")] == [
+        NOW + timedelta(minutes=5) + LEASE_TERM
+    ]
+
+
+def test_another_run_is_refused_while_the_lease_is_live_and_told_who_has_it(ledger):
+    lease_run(ledger, "nightly")
+    with pytest.raises(LeaseHeld, match=r"Run nightly .* ends at 2026-03-01 02:15:00") as refusal:
+        lease_run(ledger, "manual", NOW + timedelta(minutes=5))
+    assert refusal.value.after == 600
+
+
+def test_renewing_puts_the_end_off(ledger):
+    run = lease_run(ledger, "nightly")
+    renewed(ledger, run.lease, NOW + timedelta(minutes=14))
+    with pytest.raises(LeaseHeld):
+        lease_run(ledger, "manual", NOW + timedelta(minutes=28))
+
+
+def test_an_expired_lease_goes_to_who_asks_next_with_a_higher_token(ledger):
+    late = lease_run(ledger, "nightly")
+    heir = lease_run(ledger, "manual", NOW + LEASE_TERM)
+    assert heir.token > late.token
+    with pytest.raises(Superseded):
+        renewed(ledger, late.lease, NOW + LEASE_TERM)
+    renewed(ledger, heir.lease, NOW + LEASE_TERM)
+
+
+def test_a_run_that_fell_silent_goes_on_where_nobody_took_its_place(ledger):
+    run = lease_run(ledger)
+    renewed(ledger, run.lease, NOW + 3 * LEASE_TERM)
+    with pytest.raises(LeaseHeld):
+        lease_run(ledger, "other", NOW + 3 * LEASE_TERM)
+
+
+def test_a_run_that_lost_its_lease_and_takes_it_again_leaves_its_old_writers_behind(ledger):
+    before = lease_run(ledger, "nightly")
+    released(ledger, lease_run(ledger, "manual", NOW + LEASE_TERM).lease)
+    after = lease_run(ledger, "nightly", NOW + LEASE_TERM)
+    assert after.run_id == before.run_id
+    with pytest.raises(Superseded):
+        renewed(ledger, before.lease)
+    renewed(ledger, after.lease)
+
+
+def test_a_released_lease_is_free_at_once(ledger):
+    released(ledger, lease_run(ledger, "nightly").lease)
+    assert lease_run(ledger, "manual").token > 0
+
+
+def test_a_late_holder_releases_nothing(ledger):
+    late = lease_run(ledger, "nightly")
+    heir = lease_run(ledger, "manual", NOW + LEASE_TERM)
+    released(ledger, late.lease, NOW + LEASE_TERM)
+    renewed(ledger, heir.lease, NOW + LEASE_TERM)
+
+
+def test_applications_do_not_wait_for_each_other(ledger):
+    lease_run(ledger)
+    leases.acquire(ledger, "another application", lease_run(ledger).run_id, NOW)
+    assert {row["application"] for row in rows(ledger, "leases")} == {
+        APPLICATION,
+        "another application",
+    }
+
+
+def test_of_four_processes_that_ask_at_once_one_gets_the_lease(ledger):
+    answers = at_once(leased, 4, ledger.url)
+    winners = [answer for answer in answers if answer.startswith("run ")]
+    assert len(winners) == 1, answers
+    refusal = f"LeaseHeld: Run {winners[0]} of the same application is under way"
+    assert sum(answer.startswith(refusal) for answer in answers) == 3, answers

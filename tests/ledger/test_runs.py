@@ -1,0 +1,144 @@
+"""A run is taken up again until it is planned; what was planned stays as it was."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+
+import pytest
+from sqlalchemy import text
+
+from bulkgrants.errors import Misconfigured, Superseded
+from bulkgrants.ledger import runs
+from bulkgrants.ledger.engine import open_ledger, upgrade
+from bulkgrants.ledger.runs import Scope
+from bulkgrants.model import Mode
+from support.children import at_once, opened_alike
+from support.ledgers import APPLICATION, NOW, lease_run, opened, rows
+
+
+def record(engine, key="night", application=APPLICATION) -> int:
+    with engine.begin() as connection:
+        return runs.open_record(
+            connection, application=application, key=key, kind="reconcile", now=NOW
+        )
+
+
+def note(engine, run_id, **values) -> None:
+    with engine.begin() as connection:
+        runs.note(connection, run_id, **values)
+
+
+def keys(engine) -> list[str]:
+    return [row["key"] for row in sorted(rows(engine, "runs"), key=lambda row: row["id"])]
+
+
+def test_a_record_is_used_again_until_it_is_planned(ledger):
+    assert record(ledger) == record(ledger)
+    assert keys(ledger) == ["night"]
+
+
+@pytest.mark.parametrize("end", ["planned_at", "closed_at"])
+def test_a_planned_or_closed_record_is_followed_by_a_numbered_one(ledger, end):
+    first = record(ledger)
+    note(ledger, first, **{end: NOW})
+    second = record(ledger)
+    assert second == record(ledger)
+    note(ledger, second, **{end: NOW})
+    third = record(ledger)
+    assert len({first, second, third}) == 3
+    assert keys(ledger) == ["night", "night #2", "night #3"]
+
+
+def test_keys_that_begin_alike_are_different_runs(ledger):
+    ids = {record(ledger, key) for key in ("night", "night 2", "n_ght", "night%", "night #x#")}
+    ids.add(record(ledger, "night", "another application"))
+    assert len(ids) == 6
+
+
+def test_a_person_may_have_named_a_run_as_the_next_number_would_be(ledger):
+    for key in ("night", "night #3"):
+        note(ledger, record(ledger, key), planned_at=NOW)
+    fresh = record(ledger)
+    assert fresh == record(ledger)
+    assert len(keys(ledger)) == 3
+
+
+def test_a_run_that_another_process_is_just_opening_is_not_opened_twice(postgres_url):
+    ledger = open_ledger(postgres_url)
+    upgrade(ledger)
+    with ledger.connect() as slow, ThreadPoolExecutor(1) as thread:
+        first = runs.open_record(
+            slow, application=APPLICATION, key="night", kind="reconcile", now=NOW
+        )
+        other = thread.submit(record, ledger)
+        wait_until_blocked(ledger)
+        slow.commit()
+        assert other.result(timeout=30) == first
+    ledger.dispose()
+
+
+def wait_until_blocked(ledger) -> None:
+    """Until some other connection of this database waits for a lock."""
+    waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        with ledger.connect() as connection:
+            if connection.execute(waiting).scalar():
+                return
+    raise TimeoutError("Nobody waits for anything.")
+
+
+def test_processes_that_open_the_same_run_at_once_open_one(ledger):
+    ids = at_once(opened_alike, 4, ledger.url)
+    assert len(set(ids)) == 1
+    assert keys(ledger) == ["the same"]
+
+
+def test_a_run_is_read_as_it_was_admitted(ledger):
+    scope = Scope(tenants=("acme", "umbrella"), mailbox="a@example.com")
+    run = opened(ledger, mode=Mode.DRY_RUN, scope=scope, roster_date=date(2026, 3, 1))
+    assert run == runs.read_run(ledger, run.run_id)
+    assert (run.mode, run.scope, run.roster_date) == (Mode.DRY_RUN, scope, date(2026, 3, 1))
+    assert not run.scope.whole
+    assert opened(ledger).scope.whole
+
+
+def test_a_run_of_another_ledger_is_a_matter_for_a_person(ledger):
+    with pytest.raises(Misconfigured, match="no run 77"):
+        runs.read_run(ledger, 77)
+
+
+@pytest.mark.parametrize("end", ["planned_at", "closed_at"])
+def test_input_is_refused_once_the_run_is_planned_or_closed(ledger, end):
+    run = lease_run(ledger)
+    with ledger.begin() as connection:
+        runs.require_unplanned(connection, run)
+    note(ledger, run.run_id, **{end: NOW})
+    with pytest.raises(Superseded, match="planned already"), ledger.begin() as connection:
+        runs.require_unplanned(connection, run)
+
+
+def test_the_newest_applied_roster_is_that_of_runs_which_planned_in_order_to_apply(ledger):
+    def newest():
+        with ledger.connect() as connection:
+            return runs.newest_applied(connection, APPLICATION)
+
+    assert newest() is None
+    days = [
+        (date(2026, 3, 1), Mode.APPLY, NOW),
+        (date(2026, 3, 2), Mode.APPLY, NOW),
+        (date(2026, 3, 3), Mode.APPLY, None),
+        (date(2026, 3, 4), Mode.DRY_RUN, NOW),
+        (date(2026, 3, 5), Mode.AUDIT, NOW),
+    ]
+    for day, mode, planned_at in days:
+        note(
+            ledger,
+            record(ledger, f"run for {day}"),
+            roster_date=day,
+            mode=mode,
+            planned_at=planned_at,
+        )
+    other = record(ledger, "night", "another application")
+    note(ledger, other, roster_date=date(2026, 3, 9), mode=Mode.APPLY, planned_at=NOW)
+    assert newest() == date(2026, 3, 2)

@@ -1,0 +1,79 @@
+"""What tests let other threads and processes do; importable by name, so that these find it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+from sqlalchemy import URL, Engine
+
+from bulkgrants.errors import BulkgrantsError
+from bulkgrants.ledger import runs
+from bulkgrants.ledger.budgets import Budget
+from bulkgrants.ledger.engine import open_ledger, upgrade
+from bulkgrants.ports import utc_now
+from support.ledgers import APPLICATION, lease_run
+from support.senders import open_sender
+
+
+def at_once(work: Callable, count: int, url: str | URL, *arguments) -> list:
+    """Let `count` threads begin the same work at the same moment; gives what each returns.
+
+    Each opens the ledger for itself, so to the database they are as many processes.
+    """
+    barrier = Barrier(count, timeout=30)
+
+    def begin(number: int):
+        engine = open_ledger(url)
+        try:
+            barrier.wait()
+            return work(number, engine, *arguments)
+        finally:
+            engine.dispose()
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(begin, range(count)))
+
+
+def leased(number: int, engine: Engine) -> str:
+    """The key of the run that holds the lease, or the sentence of the refusal."""
+    try:
+        return lease_run(engine, f"run {number}").key
+    except BulkgrantsError as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def opened_alike(number: int, engine: Engine) -> int:
+    """The id of the run, under a key that all processes share."""
+    return lease_run(engine, "the same").run_id
+
+
+def slots(number: int, engine: Engine, ceiling: float, rounds: int) -> list[float]:
+    """The moments of all slots that this process got."""
+    budget = Budget(engine, APPLICATION, ceiling)
+    moments = []
+    for _ in range(rounds):
+        taken = budget.reserve(3)
+        asked = time.time()
+        moments += [asked + wait for wait in taken.waits()]
+    return moments
+
+
+async def _apply(url: str, base_url: str, api_key: str, run_id: int, batch: int) -> None:
+    from bulkgrants.reconcile.apply import apply_batch
+
+    engine = open_ledger(url)
+    run = runs.read_run(engine, run_id)
+    async with open_sender(base_url, api_key) as sender:
+        await apply_batch(engine, sender, run, batch, clock=utc_now)
+
+
+if __name__ == "__main__" and sys.argv[1:2] == ["upgrade"]:
+    upgrade(open_ledger(sys.argv[2]))
+elif __name__ == "__main__":
+    url, base_url, api_key, run_id, batch = sys.argv[1:]
+    asyncio.run(_apply(url, base_url, api_key, int(run_id), int(batch)))

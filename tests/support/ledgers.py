@@ -1,0 +1,98 @@
+"""Runs, entries and grants put straight into a ledger, for tests of single steps."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Engine, insert, select
+
+from bulkgrants.ledger import runs
+from bulkgrants.ledger.runs import Run, Scope
+from bulkgrants.ledger.tables import entries, grants, metadata
+from bulkgrants.ledger.tenants import record_tenants
+from bulkgrants.model import Mode, Provider, Tenant
+from bulkgrants.reconcile.gate import Admission
+from bulkgrants.reconcile.opening import admit_run, take_lease
+
+APPLICATION = "app-1"
+NOW = datetime(2026, 3, 1, 2, 0, tzinfo=UTC)
+MAIL = "https://www.googleapis.com/auth/gmail.readonly"
+
+
+def lease_run(engine: Engine, key: str = "night", now: datetime = NOW) -> Run:
+    return take_lease(engine, application=APPLICATION, key=key, kind="reconcile", now=now)
+
+
+def opened(engine, key="night", *, now=NOW, mode=Mode.APPLY, scope=None, roster_date=None) -> Run:
+    """A run that may go on."""
+    run = lease_run(engine, key, now)
+    return admit_run(engine, run, Admission(roster_date, mode, ""), scope or Scope())
+
+
+def ready(engine: Engine, run: Run, roster=(), rejected: int = 0) -> Run:
+    """The run with its roster staged, as (tenant, email) pairs, and its listing merged."""
+    with engine.begin() as connection:
+        connection.execute(entries.delete().where(entries.c.application == run.application))
+        if roster:
+            rows = [entry(tenant, email) for tenant, email in roster]
+            connection.execute(insert(entries), rows)
+        runs.note(connection, run.run_id, entries=len(roster), rejected=rejected, observed=0)
+    return runs.read_run(engine, run.run_id)
+
+
+def entry(tenant: str, email: str, **changed) -> dict:
+    values = {
+        "application": APPLICATION,
+        "provider": "google",
+        "email": email,
+        "tenant": tenant,
+        "scopes": MAIL,
+        "credential_id": "cred-1",
+        "row_number": 1,
+    }
+    return values | changed
+
+
+def grant(email: str, **changed) -> dict:
+    values = {
+        "application": APPLICATION,
+        "provider": "google",
+        "email": email,
+        "grant_id": f"grant of {email}",
+        "status": "valid",
+        "scopes": MAIL,
+        "credential_id": "cred-1",
+        "blocked": False,
+        "created_at": 1,
+        "updated_at": 1,
+        "owned": False,
+        "tenant": None,
+        "orphan_since": None,
+        "gone_at": None,
+    }
+    return values | changed
+
+
+def put(engine: Engine, table: str, *rows: dict) -> None:
+    with engine.begin() as connection:
+        connection.execute(insert(metadata.tables[table]), list(rows))
+
+
+def rows(engine: Engine, table: str) -> list[dict]:
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(select(metadata.tables[table])).mappings()]
+
+
+def with_tenants(engine: Engine, *names: str) -> None:
+    week = timedelta(days=7)
+    with engine.begin() as connection:
+        record_tenants(
+            connection,
+            APPLICATION,
+            [Tenant(one, Provider.GOOGLE, "sa", "sa", MAIL, week, enabled=True) for one in names],
+        )
+
+
+def granted(engine: Engine) -> dict[str, dict]:
+    with engine.connect() as connection:
+        return {row["email"]: dict(row) for row in connection.execute(select(grants)).mappings()}
