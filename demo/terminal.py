@@ -1,0 +1,60 @@
+"""What the demo says to whoever runs it, each line with the time since the start."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_WIDTH = 150
+"""Where the output goes into a file, which has no width of its own."""
+
+STYLES = {
+    "success": "green",
+    "failed": "bold red",
+    "upstream_failed": "red",
+    "up_for_retry": "yellow",
+    "skipped": "cyan",
+}
+
+
+class Terminal:
+    """The terminal, and a record of everything that was said."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+        self._console = Console(record=True, highlight=False, soft_wrap=False)
+        if not self._console.is_terminal:
+            self._console.width = _WIDTH
+
+    @property
+    def seconds(self) -> float:
+        """Since the demo began."""
+        return time.monotonic() - self._started
+
+    def chapter(self, title: str) -> None:
+        """A new part of the story."""
+        self._console.print()
+        self._console.print(Text(title, style="bold"))
+
+    def say(self, text: str, style: str = "") -> None:
+        """One line."""
+        minutes, seconds = divmod(int(self.seconds), 60)
+        self._console.print(Text.assemble((f"{minutes:2d}:{seconds:02d}  ", "dim"), (text, style)))
+
+    def table(self, title: str, head: Sequence[str], rows: Iterable[Sequence[Text | str]]) -> None:
+        """A table whose last column takes the room that is left."""
+        table = Table(title=title, title_justify="left", header_style="bold", show_lines=False)
+        for name in head:
+            table.add_column(name, overflow="fold", no_wrap=name not in head[-2:])
+        for row in rows:
+            table.add_row(*row)
+        self._console.print()
+        self._console.print(table)
+
+    def everything_said(self) -> str:
+        """All of it, as plain text."""
+        return self._console.export_text(clear=False)
