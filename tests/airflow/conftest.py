@@ -19,7 +19,7 @@ import pytest
 REPOSITORY = Path(__file__).parents[2]
 HOME = Path(tempfile.mkdtemp(prefix="bulkgrants-airflow-"))
 
-os.environ.update(  # noqa: TID251 - what Airflow reads before it is imported
+os.environ.update(
     {
         "AIRFLOW_HOME": str(HOME),
         "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
@@ -32,8 +32,8 @@ os.environ.update(  # noqa: TID251 - what Airflow reads before it is imported
         "AIRFLOW__API_AUTH__JWT_SECRET": "for-tests-alone-" * 8,
     }
 )
-for name in [name for name in os.environ if name.startswith("AIRFLOW_CONN_")]:  # noqa: TID251 - a developer's own connections stay out of the tests
-    del os.environ[name]  # noqa: TID251 - the same
+for name in [name for name in os.environ if name.startswith("AIRFLOW_CONN_")]:
+    del os.environ[name]
 
 
 @pytest.fixture(scope="session", autouse=True)

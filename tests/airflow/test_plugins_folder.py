@@ -31,7 +31,7 @@ def test_airflows_own_loader_finds_one_plugin_and_shadows_nothing():
         [sys.executable, "-W", "ignore", "-c", textwrap.dedent(LOAD)],
         capture_output=True,
         text=True,
-        env=dict(os.environ),  # noqa: TID251 - the same Airflow as here
+        env=dict(os.environ),
         check=False,
     )
     assert done.returncode == 0, done.stderr

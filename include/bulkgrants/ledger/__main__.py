@@ -18,7 +18,7 @@ def main() -> int:
     parser.add_argument("command", choices=["upgrade"])
     parser.add_argument(
         "--url",
-        default=os.environ.get("BULKGRANTS_LEDGER_URL"),
+        default=os.environ.get("BULKGRANTS_LEDGER_URL"),  # noqa: TID251 - a command, no operator
         help="SQLAlchemy URL of the ledger; default: $BULKGRANTS_LEDGER_URL",
     )
     arguments = parser.parse_args()

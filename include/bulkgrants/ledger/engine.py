@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from bulkgrants.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+REVISION = "0001"
+"""The newest migration, which this code needs."""
 
 _BUSY_MS = 60_000
 _UPGRADE_LOCK = 0x62756C6B  # "bulk": PostgreSQL's advisory lock while a revision is applied
@@ -74,7 +78,9 @@ def reading(engine: Engine) -> Engine:
 
 
 def upgrade(engine: Engine) -> None:
-    """Bring the ledger to the revision of this code. Safe to call from several processes at once."""
+    """Bring the ledger to the revision of this code; several processes may do so at once."""
+    from alembic import command  # noqa: PLC0415 - slow; DAG files need it not
+
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
@@ -96,14 +102,13 @@ def require_current(engine: Engine) -> None:
             f"The ledger at {shown} cannot be opened; check the host, login and database of its "
             f"Airflow connection ({type(error).__name__})."
         ) from None
-    head = ScriptDirectory.from_config(_alembic()).get_current_head()
-    if revision == head:
+    if revision == REVISION:
         return
     if engine.dialect.name == "sqlite":
         upgrade(engine)
         return
     raise Misconfigured(
-        f"The ledger at {shown} is at revision {revision or 'none'} and this code needs {head}; "
+        f"The ledger at {shown} is at revision {revision or 'none'}, this code needs {REVISION}: "
         "run `python -m bulkgrants.ledger upgrade --url …` once."
     )
 
@@ -115,7 +120,9 @@ def _revision(connection: Connection) -> str | None:
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
 
-def _alembic(connection: Connection | None = None) -> Config:
+def _alembic(connection: Connection) -> Config:
+    from alembic.config import Config  # noqa: PLC0415 - as above
+
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["connection"] = connection

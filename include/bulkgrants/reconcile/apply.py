@@ -167,7 +167,7 @@ class _Application:
                 self._not_served(error)
                 return
             await self._wait(change.tenant, error, delay)
-            change = replace(change, attempts=change.attempts + 1)  # noqa: PLW2901 - the same change, one attempt on
+            change = replace(change, attempts=change.attempts + 1)
             numbers = [(change.seq, change.attempts)]
             await asyncio.to_thread(queue.intend, self._engine, self._claim, numbers, self._clock())
 

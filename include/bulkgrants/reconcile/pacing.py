@@ -17,7 +17,7 @@ T = TypeVar("T")
 _AHEAD = 0.25
 """Seconds of slots that a process takes at a time: few trips to the ledger, little hoarded."""
 _TOO_LATE = 0.25
-"""Seconds after which a slot is let go: a stalled process must not send what piled up in one burst."""
+"""Seconds after which a slot is let go: what piled up in a stall must not leave in one burst."""
 _AFTER_REFUSAL = 1.0
 """Seconds that everybody waits after a 429 of Nylas that names no time; its window is a second."""
 

@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 
 from email_validator import EmailNotValidError, validate_email
 
-from bulkgrants.rosters.cells import trimmed
-from bulkgrants.rosters.rejects import writable
+from bulkgrants.text import bounded, trimmed
 
 _LONGEST = 254
 _LONGEST_KEY = (
@@ -32,7 +31,7 @@ _PLAIN = re.compile(
 """Addresses, in lower case, that are certainly good as they are; a bad one never matches."""
 
 
-class BadAddress(ValueError):  # noqa: N818 - a finding about a cell, not a failure
+class BadAddress(ValueError):
     """The text is no mailbox address; the message says why, as a bounded sentence."""
 
 
@@ -75,7 +74,7 @@ def address_key(text: str) -> str:
     try:
         return normalise_address(text)
     except BadAddress:
-        harmless = writable(_folded(text[: _LONGEST_KEY * 4]), _LONGEST_KEY * 20)
+        harmless = bounded(_folded(text[: _LONGEST_KEY * 4]), _LONGEST_KEY * 20)
         key = trimmed(trimmed(harmless)[:_LONGEST_KEY])
     try:
         return normalise_address(key)  # without what made it harmful it may be an address
@@ -98,5 +97,5 @@ def _normalise_rare(text: str) -> str:
             _folded(text), check_deliverability=False, strict=True, test_environment=True
         )
     except EmailNotValidError as error:
-        raise BadAddress(writable(str(error))) from None
+        raise BadAddress(bounded(str(error))) from None
     return f"{found.local_part}@{found.ascii_domain}"

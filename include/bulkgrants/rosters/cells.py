@@ -13,12 +13,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bulkgrants.rosters.rejects import writable
 from bulkgrants.scopes import IDENTITY_SCOPES, canonical
+from bulkgrants.text import bounded, trimmed
 
 _SCOPE = re.compile(r"[A-Za-z][A-Za-z0-9:/._~%+-]*")
-_EDGES = "".join(map(chr, (*range(0x200B, 0x2010), 0x2060, 0xFEFF)))
-"""Invisible characters that copying leaves around a text, beside the blanks that strip() knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +39,7 @@ def read_cell(value: object) -> Cell:
         return value
     if _is_null(value):
         return None
-    return NotText(type(value).__name__.lower(), writable(repr(value), 80))
+    return NotText(type(value).__name__.lower(), bounded(repr(value), 80))
 
 
 def _is_null(value: object) -> bool:
@@ -53,14 +51,6 @@ def _is_null(value: object) -> bool:
         case float() | np.floating() | np.datetime64() | np.timedelta64():
             return bool(value != value)  # noqa: PLR0124 - only NaN and NaT differ from themselves
     return value is pd.NA or value is pd.NaT
-
-
-def trimmed(text: str) -> str:
-    """Text without the blanks and invisible characters around it."""
-    stripped = text.strip()
-    while stripped and (stripped[0] in _EDGES or stripped[-1] in _EDGES):
-        stripped = stripped.strip(_EDGES).strip()
-    return stripped
 
 
 def raw_column(frame: pd.DataFrame, name: str) -> NDArray[np.object_]:
@@ -117,7 +107,7 @@ def _as_json(value: object) -> object:
     return value
 
 
-class UnreadableScopes(ValueError):  # noqa: N818 - a finding about a cell, not a failure
+class UnreadableScopes(ValueError):
     """The cell cannot be read as scopes; the message says why, without a full stop."""
 
 
@@ -132,7 +122,7 @@ def read_scopes(text: str) -> str:
     parts = re.split(r"[\s,;]+", text)
     bad = next((part for part in parts if part and not _SCOPE.fullmatch(part)), None)
     if bad is not None:
-        raise UnreadableScopes(f'"{writable(bad, 60)}" is no scope')
+        raise UnreadableScopes(f'"{bounded(bad, 60)}" is no scope')
     scopes = canonical(parts)
     if not scopes and any(part in IDENTITY_SCOPES for part in parts):
         raise UnreadableScopes("it names only identity scopes, which Nylas adds by itself")

@@ -7,7 +7,8 @@ from sqlalchemy import Connection
 
 from bulkgrants.ledger.bulk import Cell, insert_rows
 from bulkgrants.ledger.tables import entries, rejects
-from bulkgrants.rosters.rejects import RejectReason, quoted, writable
+from bulkgrants.rosters.rejects import RejectReason, quoted
+from bulkgrants.text import bounded
 
 _AT_ONCE = 5_000
 _COLUMNS = (
@@ -85,8 +86,8 @@ def _repeated(application: str) -> sa.Select[*tuple[object, ...]]:
 def _reject(row: sa.Row[*tuple[object, ...]], run_id: int) -> tuple[Cell, ...]:
     reason = RejectReason.CONFLICTING_DUPLICATE if row.contradict else RejectReason.DUPLICATE
     sentence = _conflict(row) if row.contradict else _same(row)
-    address = writable(row.email)
-    tenant = writable(row.tenant)
+    address = bounded(row.email)
+    tenant = bounded(row.tenant)
     provider, mailbox = row.provider, row.email
     return run_id, row.row_number, tenant, address, provider, mailbox, reason.value, sentence
 

@@ -20,10 +20,10 @@ from bulkgrants.rosters.cells import (
     raw_column,
     read_cell,
     read_cells,
-    trimmed,
 )
 from bulkgrants.rosters.placement import Directory, Misplaced, Placement, RowCells, not_text, place
-from bulkgrants.rosters.rejects import Problem, RejectReason, quoted, writable
+from bulkgrants.rosters.rejects import Problem, RejectReason, quoted
+from bulkgrants.text import bounded, trimmed
 
 _PERSONAL_DOMAINS = (
     *("gmail.com", "googlemail.com", "msn.com", "outlook.com", "outlook.de", "outlook.fr"),
@@ -168,7 +168,7 @@ def _rejects(
         "provider": objects([provider for _, provider, _ in found]),
         "mailbox": mailboxes[rows],
         "reason": objects([problem.reason.value for _, _, problem in found]),
-        "sentence": objects([writable(problem.sentence, 600) for _, _, problem in found]),
+        "sentence": objects([bounded(problem.sentence, 600) for _, _, problem in found]),
     }
     return _frame(columns, numbers[rows])
 
@@ -187,4 +187,4 @@ def _written(value: object) -> str:
         case NotText(shown=shown):
             return shown
         case text:
-            return writable(text)
+            return bounded(text)

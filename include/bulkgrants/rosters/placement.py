@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bulkgrants.model import Provider, Tenant
-from bulkgrants.rosters.cells import Cell, NotText, UnreadableScopes, read_scopes, trimmed
+from bulkgrants.rosters.cells import Cell, NotText, UnreadableScopes, read_scopes
 from bulkgrants.rosters.rejects import Problem, RejectReason, quoted
+from bulkgrants.text import trimmed
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,9 +36,4 @@ class Problem:
 
 def quoted(text: str) -> str:
     """Text of a cell for a sentence: in quotes, printable, bounded."""
-    return f'"{writable(text, _QUOTED)}"'
-
-
-def writable(text: str, limit: int = 200) -> str:
-    """`bounded`, without the lone surrogates that no database takes."""
-    return bounded(text[: limit * 4].encode("utf-8", "replace").decode("utf-8"), limit)
+    return f'"{bounded(text, _QUOTED)}"'

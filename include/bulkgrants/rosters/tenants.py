@@ -18,11 +18,11 @@ from bulkgrants.rosters.cells import (
     objects,
     read_cell,
     read_scopes,
-    trimmed,
 )
-from bulkgrants.rosters.rejects import quoted, writable
+from bulkgrants.rosters.rejects import quoted
 from bulkgrants.rosters.sources import Source, labelled
 from bulkgrants.rosters.warehouse import reading, resolve_columns
+from bulkgrants.text import bounded, trimmed
 
 DEFAULT_GRACE_DAYS = 7
 _LONGEST_GRACE_DAYS = 3650
@@ -76,7 +76,7 @@ class _Row:
                 "in a query.",
             )
         text = trimmed(cell or "")
-        if text != writable(text, max(len(text), 1)):
+        if text != bounded(text, max(len(text), 1)):
             raise self.wrong(column, f"{quoted(text)} holds unprintable characters; remove them.")
         return text
 

@@ -157,7 +157,7 @@ def test_a_row_with_several_faults_names_its_tenant_first():
 
 def test_a_reject_shows_its_cells_bounded_and_printable():
     reject = only_reject(row("no\nbody\x00\ud800" + "x" * 5000, "a\tb"))
-    assert reject["tenant"].startswith("no body ?xxx")
+    assert reject["tenant"].startswith("no body xxx")
     assert len(reject["tenant"]) == 200
     assert reject["email"] == "a b"
 
