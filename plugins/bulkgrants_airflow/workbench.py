@@ -13,7 +13,7 @@ from bulkgrants.ledger.engine import open_ledger, require_current
 from bulkgrants.ledger.runs import Run, read_run
 from bulkgrants.reconcile.pacing import Pacer
 from bulkgrants.rosters.sources import Source, roster_source, tenants_source
-from bulkgrants_airflow.connections import ledger_url, warehouse_engine
+from bulkgrants_airflow.connections import NylasConnection, ledger_url, warehouse_engine
 from bulkgrants_airflow.hooks.nylas_async import NylasAsyncHook
 from bulkgrants_airflow.settings import Settings, read_settings
 
@@ -49,10 +49,14 @@ class Workbench:
         """Where the tenants are, and how their columns are called."""
         return tenants_source(self.settings.tenants, self.settings.tenants_columns)
 
+    def budget(self, nylas: NylasConnection) -> Budget:
+        """The application's rate budget, shared by every process through the ledger."""
+        return Budget(self.ledger, nylas.client_id, nylas.rate_per_second)
+
     @asynccontextmanager
     async def sender(self) -> AsyncIterator[Pacer]:
         """A sender for this event loop that shares the application's budget with all others."""
         hook = NylasAsyncHook(self.settings.nylas_conn_id)
         nylas = await hook.nylas()
         async with hook.open() as sender:
-            yield Pacer(sender, Budget(self.ledger, nylas.client_id, nylas.rate_per_second))
+            yield Pacer(sender, self.budget(nylas))

@@ -14,7 +14,8 @@ from bulkgrants.credentials.secrets import (
     service_account_key,
 )
 from bulkgrants.errors import Misconfigured, Unavailable
-from bulkgrants.model import CredentialType, Provider
+from bulkgrants.ledger.tenants import quarantine, quarantined, record_tenants
+from bulkgrants.model import CredentialType, Provider, Tenant
 from bulkgrants.nylas.calls import create_credential, list_credentials
 from bulkgrants.nylas.retrying import PatientSender
 
@@ -69,6 +70,31 @@ def test_a_credential_is_created_then_kept_then_rotated_under_one_id(register, s
     assert record.registered_at == START
     assert record.rotated_at == START + timedelta(days=1)
     assert names(sender).count("acme") == 1
+
+
+def test_a_rotated_secret_frees_its_tenants_from_quarantine_and_no_others(register, ledger):
+    register()
+    with ledger.begin() as connection:
+        both = [tenant("acme", "acme"), tenant("umbrella", "umbrella")]
+        record_tenants(connection, "app-1", both)
+        for one in both:
+            later = START + timedelta(hours=6)
+            quarantine(connection, "app-1", one.tenant, until=later, reason="bad key")
+    register()
+    assert set(resting(ledger)) == {"acme", "umbrella"}
+    register(1)
+    assert set(resting(ledger)) == {"umbrella"}
+
+
+def tenant(name, credential):
+    return Tenant(
+        name, Provider.GOOGLE, credential, "conn", "mail", timedelta(days=7), enabled=True
+    )
+
+
+def resting(ledger):
+    with ledger.connect() as connection:
+        return quarantined(connection, "app-1", START)
 
 
 def test_keeping_a_credential_sends_no_secret(register, sender):

@@ -18,6 +18,7 @@ from bulkgrants.credentials import records
 from bulkgrants.credentials.records import Record
 from bulkgrants.credentials.secrets import ServiceAccountKey
 from bulkgrants.errors import Misconfigured, RequestRefused, Unavailable
+from bulkgrants.ledger.tenants import release_quarantine
 from bulkgrants.model import CredentialType, Provider
 from bulkgrants.nylas.calls import create_credential, list_credentials, update_credential
 from bulkgrants.nylas.replies import Credential
@@ -53,7 +54,8 @@ def register_service_account(
 ) -> Registered:
     """Bring the Google credential called `name` to this key, and record it in the ledger.
 
-    `fingerprint` is `secrets.fingerprint` of the key. Raises Misconfigured where Nylas holds a
+    A credential with new contents also frees its tenants from quarantine. `fingerprint` is
+    `secrets.fingerprint` of the key. Raises Misconfigured where Nylas holds a
     credential of another type under that name.
     """
     existing = find_credential(sender, Provider.GOOGLE, name)
@@ -64,6 +66,8 @@ def register_service_account(
     elif registration is Registration.ROTATED:
         _rotate(sender, existing, key.credential_data)
     if record is None or registration is not Registration.KEPT:
+        with engine.begin() as connection:
+            release_quarantine(connection, application, Provider.GOOGLE, name)
         now = clock()
         same = record is not None and record.credential_id == existing.credential_id
         written = Record(

@@ -10,7 +10,7 @@ from typing import TypeVar
 from bulkgrants.errors import RateLimited, Throttle
 from bulkgrants.ledger.budgets import Budget
 from bulkgrants.nylas.calls import Call
-from bulkgrants.ports import AsyncSender
+from bulkgrants.ports import AsyncSender, Sender
 
 T = TypeVar("T")
 
@@ -20,6 +20,24 @@ _TOO_LATE = 0.25
 """Seconds after which a slot is let go: what piled up in a stall must not leave in one burst."""
 _AFTER_REFUSAL = 1.0
 """Seconds that everybody waits after a 429 of Nylas that names no time; its window is a second."""
+
+
+class PacedSender(Sender):
+    """A Sender for work that makes a few calls one after the other, within the same budget."""
+
+    def __init__(self, sender: Sender, budget: Budget) -> None:
+        self._sender = sender
+        self._budget = budget
+
+    def send(self, call: Call[T]) -> T:
+        """Wait for a slot, then one exchange. Raises what the sender raises."""
+        time.sleep(self._budget.reserve(1).first_in)
+        try:
+            return self._sender.send(call)
+        except RateLimited as error:
+            if error.throttle is Throttle.NYLAS:
+                self._budget.refused(_pause(error))
+            raise
 
 
 class Pacer(AsyncSender):
@@ -39,8 +57,7 @@ class Pacer(AsyncSender):
         except RateLimited as error:
             if error.throttle is Throttle.NYLAS:
                 self._slots.clear()
-                pause = _AFTER_REFUSAL if error.after is None else error.after
-                await asyncio.to_thread(self._budget.refused, pause)
+                await asyncio.to_thread(self._budget.refused, _pause(error))
             raise
 
     async def _wait(self) -> None:
@@ -60,3 +77,7 @@ class Pacer(AsyncSender):
                 now = time.monotonic()
                 self._slots.extend(now + wait for wait in taken.waits())
             return self._slots.popleft()
+
+
+def _pause(error: RateLimited) -> float:
+    return _AFTER_REFUSAL if error.after is None else error.after

@@ -14,6 +14,7 @@ from bulkgrants.errors import Misconfigured
 from bulkgrants.model import Provider
 from bulkgrants.nylas.retrying import PatientSender
 from bulkgrants.ports import utc_now
+from bulkgrants.reconcile.pacing import PacedSender
 from bulkgrants_airflow.connections import google_key, oauth_app
 from bulkgrants_airflow.hooks.nylas import NylasHook
 from bulkgrants_airflow.retries import saying_clearly
@@ -42,7 +43,8 @@ class RegisterCredentialOperator(BaseOperator):
             provider, name, secret_conn_id = self._reference()
             bench = Workbench.open()
             hook = NylasHook(bench.settings.nylas_conn_id)
-            sender, app_conn_id = PatientSender(hook), bench.settings.google_connector_conn_id
+            sender = PatientSender(PacedSender(hook, bench.budget(hook.nylas)))
+            app_conn_id = bench.settings.google_connector_conn_id
             key = google_key(secret_conn_id)
             ensure_connector(sender, provider, oauth_app(app_conn_id) if app_conn_id else None)
             done = register_service_account(
