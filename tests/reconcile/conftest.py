@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import httpx
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from sqlalchemy import Engine, select
-from support.senders import open_sender
 
 from bulkgrants.ledger import leases, runs
 from bulkgrants.ledger.budgets import Budget
-from bulkgrants.ledger.grants import merge_listing
+from bulkgrants.ledger.engine import open_ledger, upgrade
 from bulkgrants.ledger.runs import Run, Scope
 from bulkgrants.ledger.tables import metadata
 from bulkgrants.ledger.tenants import record_tenants
 from bulkgrants.model import Mode, Provider, Tenant
 from bulkgrants.reconcile.apply import Applied, apply_batch
 from bulkgrants.reconcile.gate import Admission
-from bulkgrants.reconcile.observe import stage_grants
+from bulkgrants.reconcile.observe import observe
 from bulkgrants.reconcile.opening import admit_run, take_lease
 from bulkgrants.reconcile.pacing import Pacer
 from bulkgrants.reconcile.plan import Plan, plan
@@ -32,6 +31,7 @@ from bulkgrants.reconcile.report import Report, close_run
 from bulkgrants.reconcile.verify import verify
 from nylas_standin.config import Config
 from nylas_standin.server import Running, serve_in_thread
+from support.senders import open_sender
 
 MAIL = "https://www.googleapis.com/auth/gmail.readonly"
 APPLICATION = "app-1"
@@ -97,10 +97,7 @@ class World:
 
     async def observe(self, run: Run) -> Run:
         async with self.sender() as sender:
-            await stage_grants(self.engine, sender, APPLICATION, mailbox=run.scope.mailbox)
-        with self.engine.begin() as connection:
-            seen = merge_listing(connection, run, self.now)
-            runs.note(connection, run.run_id, observed=seen)
+            await observe(self.engine, sender, run, clock=self.clock)
         return runs.read_run(self.engine, run.run_id)
 
     def plan(self, run: Run, batch_size: int = 2000) -> Plan:
@@ -129,6 +126,12 @@ class World:
             found = connection.execute(select(metadata.tables[table])).mappings()
             return [dict(row) for row in found]
 
+    def delete(self, grant_id: str) -> None:
+        """Delete a grant behind the client's back."""
+        headers = {"Authorization": f"Bearer {self.server.api_key}"}
+        url = f"{self.server.base_url}/v3/grants/{grant_id}"
+        httpx.delete(url, headers=headers).raise_for_status()
+
     def grants(self) -> dict[str, dict]:
         """What exists at the stand-in, by mailbox."""
         answer = self.control.get("/grants", params={"limit": 100_000}).json()
@@ -156,6 +159,22 @@ def tenant(name: str) -> Tenant:
 
 
 @pytest.fixture
+def make_ledger(tmp_path: Path) -> Iterator[Callable[[], Engine]]:
+    """Fresh ledgers on SQLite, for tests that need many and concern no database in particular."""
+    opened: list[Engine] = []
+
+    def make() -> Engine:
+        engine = open_ledger(f"sqlite:///{tmp_path / f'ledger-{len(opened)}.db'}")
+        opened.append(engine)
+        upgrade(engine)
+        return engine
+
+    yield make
+    for engine in opened:
+        engine.dispose()
+
+
+@pytest.fixture
 def make_world(server: Running, pem: str) -> Iterator[Callable[[Engine], World]]:
     with httpx.Client(base_url=f"{server.base_url}/_standin") as control:
 
@@ -177,7 +196,8 @@ def _credential(server: Running, pem: str) -> str:
     headers = {"Authorization": f"Bearer {server.api_key}"}
     with httpx.Client(base_url=f"{server.base_url}/v3", headers=headers) as api:
         settings = {"client_id": "id", "client_secret": "very-secret"}
-        api.post("/connectors", json={"provider": "google", "settings": settings}).raise_for_status()
+        connector = {"provider": "google", "settings": settings}
+        api.post("/connectors", json=connector).raise_for_status()
         data = {
             "type": "service_account",
             "project_id": "acme",
@@ -186,4 +206,5 @@ def _credential(server: Running, pem: str) -> str:
             "client_email": "robot@acme.iam.gserviceaccount.com",
         }
         body = {"name": "sa", "credential_type": "serviceaccount", "credential_data": data}
-        return api.post("/connectors/google/creds", json=body).raise_for_status().json()["data"]["id"]
+        answer = api.post("/connectors/google/creds", json=body).raise_for_status()
+        return answer.json()["data"]["id"]

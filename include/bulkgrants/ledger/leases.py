@@ -69,8 +69,8 @@ def renew(connection: Connection, lease: Lease, now: datetime) -> None:
     ).rowcount
     if not kept:
         raise Superseded(
-            "This run fell silent for too long and another run has taken its place; "
-            "nothing more is written. Start a new run."
+            "This run no longer holds its application's lease: it is closed, or it fell silent for "
+            "too long and another run took its place. Nothing more is written; start a new run."
         )
 
 

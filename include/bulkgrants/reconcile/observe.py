@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from sqlalchemy import Engine, delete
+from sqlalchemy import Engine, delete, func, select
 
 from bulkgrants.errors import Unavailable
 from bulkgrants.ledger import leases
@@ -38,57 +38,57 @@ class Listed:
     """What a listing brought."""
 
     pages: int
-    grants: int
-    """Rows staged; a seam that was read twice counts twice."""
+    staged: int
+    """Grants with an address; a seam that was read twice counts twice."""
 
 
 async def observe(engine: Engine, sender: AsyncSender, run: Run, *, clock: Clock) -> int:
     """List the grants that the run is about and merge them; gives how many mailboxes have one.
 
-    Raises what `stage_grants` raises, and Superseded for a run that is planned already or has lost
-    its lease.
+    Raises what `stage_grants` raises, and Unavailable where the ledger lost what was staged.
     """
-    await asyncio.to_thread(_keep, engine, run, clock)
-    listed = await stage_grants(engine, sender, run.application, mailbox=run.scope.mailbox)
-    _log.info("Listed %d grants on %d pages", listed.grants, listed.pages)
-    return await asyncio.to_thread(_merge, engine, run, clock)
+    listed = await stage_grants(engine, sender, run, clock=clock)
+    _log.info("Listed %d grants on %d pages", listed.staged, listed.pages)
+    return await asyncio.to_thread(_merge, engine, run, listed, clock)
 
 
-def _keep(engine: Engine, run: Run, clock: Clock) -> None:
+def _merge(engine: Engine, run: Run, listed: Listed, clock: Clock) -> int:
+    """Staging is unlogged on PostgreSQL: after a crash of the server all grants would look gone."""
     with engine.begin() as connection:
         require_unplanned(connection, run)
-        leases.renew(connection, run.lease, clock())
-
-
-def _merge(engine: Engine, run: Run, clock: Clock) -> int:
-    with engine.begin() as connection:
-        require_unplanned(connection, run)
-        leases.renew(connection, run.lease, clock())
+        staged = connection.execute(
+            select(func.count())
+            .select_from(observed)
+            .where(observed.c.application == run.application)
+        ).scalar_one()
+        if staged != listed.staged:
+            raise Unavailable(
+                f"Of {listed.staged} grants listed {staged} are still staged in the ledger; "
+                "list them again."
+            )
         seen = merge_listing(connection, run, clock())
         note(connection, run.run_id, observed=seen)
     return seen
 
 
-async def stage_grants(
-    engine: Engine, sender: AsyncSender, application: str, *, mailbox: str | None = None
-) -> Listed:
-    """List all grants, or those of one mailbox, and stage them in `observed`.
+async def stage_grants(engine: Engine, sender: AsyncSender, run: Run, *, clock: Clock) -> Listed:
+    """List the grants that the run is about, and stage them in `observed`.
 
     What an earlier, interrupted listing staged is dropped first. Memory holds some pages, never
-    the list. Raises what the sender raises once retries are used up.
+    the list. Raises what the sender raises once retries are used up, Unavailable for a list with a
+    gap, and Superseded for a run that is planned already or has lost its lease.
     """
-    await asyncio.to_thread(_clear, engine, application)
-    pages = grants = 0
+    await asyncio.to_thread(_clear, engine, run, clock)
+    pages = staged = 0
     waiting: list[Grant] = []
-    async for fresh in _pages(sender, mailbox):
+    async for fresh in _pages(sender, run.scope.mailbox):
         pages += 1
         waiting.extend(fresh)
-        grants += len(fresh)
         if pages % _PAGES_PER_WRITE == 0:
-            await asyncio.to_thread(_stage, engine, application, waiting)
+            staged += await asyncio.to_thread(_stage, engine, run, waiting, clock)
             waiting = []
-    await asyncio.to_thread(_stage, engine, application, waiting)
-    return Listed(pages, grants)
+    staged += await asyncio.to_thread(_stage, engine, run, waiting, clock)
+    return Listed(pages, staged)
 
 
 async def _pages(sender: AsyncSender, mailbox: str | None) -> AsyncIterator[list[Grant]]:
@@ -136,13 +136,14 @@ async def _ahead(
     """The pages after the first, in order, some of them under way at the same time.
 
     No total is known, so pages are asked for until one comes back short; what was asked for beyond
-    it is dropped.
+    it is dropped. Their number grows with the list, so that a short one costs few calls too many.
     """
     under_way: deque[tuple[int, asyncio.Task[Page[Grant]]]] = deque()
     offset = stride
+    wide = 1
     try:
         while True:
-            while len(under_way) < _IN_FLIGHT:
+            while len(under_way) < wide:
                 under_way.append((offset, asyncio.create_task(_page(sender, offset, mailbox))))
                 offset += stride
             at, task = under_way.popleft()
@@ -150,6 +151,7 @@ async def _ahead(
             yield at, page
             if page.is_last:
                 return
+            wide = min(2 * wide, _IN_FLIGHT)
     finally:
         for _, task in under_way:
             task.cancel()
@@ -161,16 +163,20 @@ async def _page(sender: AsyncSender, offset: int, mailbox: str | None) -> Page[G
     return await send_with_retries_async(sender, call, pause=asyncio.sleep)
 
 
-def _clear(engine: Engine, application: str) -> None:
+def _clear(engine: Engine, run: Run, clock: Clock) -> None:
     with engine.begin() as connection:
-        connection.execute(delete(observed).where(observed.c.application == application))
+        require_unplanned(connection, run)
+        leases.renew(connection, run.lease, clock())
+        connection.execute(delete(observed).where(observed.c.application == run.application))
 
 
-def _stage(engine: Engine, application: str, grants: list[Grant]) -> None:
+def _stage(engine: Engine, run: Run, grants: list[Grant], clock: Clock) -> int:
     """Grants without an address, such as virtual calendars, are no mailbox's and stay out."""
-    rows = [_row(application, one) for one in grants if one.email]
+    rows = [_row(run.application, one) for one in grants if one.email]
     with engine.begin() as connection:
+        leases.renew(connection, run.lease, clock())
         insert_rows(connection, observed, _COLUMNS, rows)
+    return len(rows)
 
 
 def _row(application: str, grant: Grant) -> tuple[Cell, ...]:

@@ -1,0 +1,107 @@
+"""A merged listing writes only what has changed, and ownership is lost with the id."""
+
+import pytest
+from sqlalchemy import event
+
+from bulkgrants.errors import Superseded
+from bulkgrants.ledger.grants import merge_listing
+from bulkgrants.ledger.leases import LEASE_TERM
+from support.ledgers import NOW, grant, granted, opened, put
+
+LATER = NOW + LEASE_TERM / 2
+
+
+def staged(email: str, **changed) -> dict:
+    left_out = ("owned", "tenant", "orphan_since", "gone_at")
+    return {name: value for name, value in grant(email, **changed).items() if name not in left_out}
+
+
+def merged(engine, *listed: dict, scope=None, now=NOW) -> int:
+    """How many rows of `grants` the merge wrote."""
+    run = opened(engine, scope=scope)
+    written = 0
+
+    def count(connection, cursor, statement, *_):
+        nonlocal written
+        if statement.startswith(("INSERT INTO grants", "UPDATE grants")):
+            written += cursor.rowcount
+
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM observed")
+    if listed:
+        put(engine, "observed", *listed)
+    event.listen(engine, "after_cursor_execute", count)
+    try:
+        with engine.begin() as connection:
+            seen = merge_listing(connection, run, now)
+    finally:
+        event.remove(engine, "after_cursor_execute", count)
+    assert seen == len({(one["provider"], one["email"]) for one in listed})
+    return written
+
+
+def test_only_what_has_changed_is_written(ledger):
+    listed = [staged(f"{letter}@example.com") for letter in "abcdef"]
+    assert merged(ledger, *listed) == 6
+    assert merged(ledger, *listed) == 0
+    changes = [
+        {"grant_id": "other"},
+        {"status": "invalid"},
+        {"scopes": "none"},
+        {"credential_id": None},
+        {"blocked": True},
+        {"updated_at": 2},
+    ]
+    for number, changed in enumerate(changes):
+        listed[number] |= changed
+        assert merged(ledger, *listed) == 1, changed
+        email = listed[number]["email"]
+        assert granted(ledger)[email].items() >= changed.items()
+    assert merged(ledger, *listed) == 0
+
+
+def test_a_grant_that_the_listing_lacks_is_gone_until_it_comes_back(ledger):
+    merged(ledger, staged("a@example.com"), staged("b@example.com"))
+    put(ledger, "grants", grant("ours@example.com", owned=True, tenant="acme"))
+    assert merged(ledger, staged("a@example.com")) == 2
+    assert granted(ledger)["b@example.com"]["gone_at"] == NOW
+    assert merged(ledger, staged("a@example.com"), now=LATER) == 0
+    assert granted(ledger)["b@example.com"]["gone_at"] == NOW
+    merged(ledger, *(staged(f"{name}@example.com") for name in ("a", "b", "ours")))
+    assert {row["gone_at"] for row in granted(ledger).values()} == {None}
+    assert granted(ledger)["ours@example.com"]["owned"]
+
+
+def test_ownership_and_grace_stay_with_the_grant_id(ledger):
+    for name in ("same", "other"):
+        row = grant(f"{name}@example.com", owned=True, tenant="acme", orphan_since=NOW)
+        put(ledger, "grants", row)
+    merged(
+        ledger,
+        staged("same@example.com", status="invalid"),
+        staged("other@example.com", grant_id="made by somebody else"),
+    )
+    found = granted(ledger)
+    assert found["same@example.com"]["owned"]
+    assert found["same@example.com"]["orphan_since"] == NOW
+    assert not found["other@example.com"]["owned"]
+    assert found["other@example.com"]["orphan_since"] is None
+
+
+def test_another_application_keeps_what_it_has(ledger):
+    put(ledger, "grants", grant("a@example.com", application="another"))
+    put(ledger, "observed", staged("b@example.com", application="another"))
+    run = opened(ledger)
+    with ledger.begin() as connection:
+        assert merge_listing(connection, run, NOW) == 0
+    assert granted(ledger)["a@example.com"]["gone_at"] is None
+    assert "b@example.com" not in granted(ledger)
+
+
+def test_a_run_that_lost_its_lease_merges_nothing(ledger):
+    late = opened(ledger, "late")
+    put(ledger, "observed", staged("a@example.com"))
+    opened(ledger, "heir", now=NOW + LEASE_TERM)
+    with pytest.raises(Superseded), ledger.begin() as connection:
+        merge_listing(connection, late, NOW)
+    assert granted(ledger) == {}

@@ -1,0 +1,82 @@
+"""Nylas in memory: an AsyncSender with the two calls that reconciling makes."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+Grant = dict[str, object]
+
+
+@dataclass
+class FakeNylas:
+    """Grants by mailbox, in order of creation."""
+
+    grants: dict[str, Grant] = field(default_factory=dict)
+    calls: Counter[str] = field(default_factory=Counter)
+    limit_max: int = 200
+    before: Callable[[object], None] = lambda call: None
+    """Called before each call; may change the world, or raise what the sender shall raise."""
+    after: Callable[[object], None] = lambda call: None
+    """The same, once the call has done its work."""
+    clock: Iterator[int] = field(default_factory=lambda: itertools.count(1_700_000_000))
+
+    def has(self, email: str, **changed) -> Grant:
+        """Seed one grant."""
+        moment = next(self.clock)
+        grant = {
+            "id": f"grant-{moment}",
+            "provider": "google",
+            "email": email,
+            "grant_status": "valid",
+            "scope": [],
+            "settings": {"credential_id": "cred-1", "scopes": []},
+            "credential_id": "cred-1",
+            "blocked": False,
+            "created_at": moment,
+            "updated_at": moment,
+        }
+        scopes = changed.pop("scopes", None)
+        if scopes is not None:
+            grant["settings"] = {"credential_id": "cred-1", "scopes": scopes}
+        key = changed.pop("key", email)
+        self.grants[key] = grant | changed
+        return self.grants[key]
+
+    async def send(self, call):
+        self.calls[call.label] += 1
+        await asyncio.sleep(0)
+        self.before(call)
+        answer = self._authenticate(call) if call.method == "POST" else self._list(call)
+        self.after(call)
+        return call.parse(answer)
+
+    def _authenticate(self, call):
+        settings = call.body["settings"]
+        email = settings["email_address"]
+        self.calls[email] += 1
+        if email not in self.grants:
+            self.has(email)
+        self.grants[email] |= {
+            "grant_status": "valid",
+            "updated_at": next(self.clock),
+            "settings": dict(settings),
+            "credential_id": settings["credential_id"],
+        }
+        return {"data": dict(self.grants[email])}
+
+    def _list(self, call):
+        query = call.query
+        found = [
+            dict(one)
+            for one in self.grants.values()
+            if "email" not in query or query["email"] == one["email"]
+        ]
+        found.sort(key=lambda one: (one[query["sort_by"]], one["id"]))
+        if query["order_by"] == "desc":
+            found.reverse()
+        limit, offset = min(int(query["limit"]), self.limit_max), int(query["offset"])
+        return {"data": found[offset : offset + limit], "limit": limit, "offset": offset}
