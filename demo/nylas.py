@@ -47,9 +47,10 @@ class Nylas:
         ]
         self._ask("POST", "/seed", {"grants": grants})
 
-    def slow_down(self, seconds: float) -> None:
-        """From now on each custom authentication takes this long."""
-        fault = {"kind": "latency", "seconds": seconds, "match": {"path": "/v3/connect/custom"}}
+    def slow_down(self, seconds: float, jitter: float) -> None:
+        """From now on each custom authentication takes this long, more or less."""
+        match = {"path": "/v3/connect/custom"}
+        fault = {"kind": "latency", "seconds": seconds, "jitter": jitter, "match": match}
         self._ask("POST", "/faults", fault)
 
     def count_from_nothing(self) -> None:

@@ -20,6 +20,8 @@ class TaskState:
 
     name: str
     """Its id; of a mapped one with what it is mapped over."""
+    id: str
+    """Of this one attempt; its process has it in its title."""
     task_id: str
     map_index: int
     try_number: int
@@ -36,7 +38,7 @@ class Airflow:
     """A client that is logged in as soon as Airflow is up."""
 
     def __init__(self, ports: Ports, secrets: Secrets) -> None:
-        self._base_url = ports.base_url
+        self.base_url = ports.base_url
         self._password = secrets.password
         self._session = requests.Session()
         self._session.trust_env = False  # a proxy has no business on loopback
@@ -48,7 +50,7 @@ class Airflow:
     def health(self) -> dict[str, str]:
         """Each component's status; nothing while the API is not up."""
         try:
-            answer = self._session.get(f"{self._base_url}/api/v2/monitor/health", timeout=10)
+            answer = self._session.get(f"{self.base_url}/api/v2/monitor/health", timeout=10)
             found: dict[str, dict[str, str] | None] = answer.json()
         except (requests.RequestException, ValueError):
             return {}
@@ -86,6 +88,7 @@ class Airflow:
         return [
             TaskState(
                 name=_name(one),
+                id=one["id"],
                 task_id=one["task_id"],
                 map_index=one["map_index"],
                 try_number=one["try_number"],
@@ -103,7 +106,7 @@ class Airflow:
 
     def _ask(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 - JSON
         headers = {"Accept": "application/json"}
-        url = f"{self._base_url}{path}"
+        url = f"{self.base_url}{path}"
         try:
             answer = self._session.request(method, url, json=body, headers=headers, timeout=60)
         except requests.RequestException as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 from demo.errors import DemoError
 from demo.rest import Airflow, TaskState
@@ -65,6 +65,8 @@ def run(
             if task.state in _TOLD and (*task.key, task.state) not in told:
                 told.add((*task.key, task.state))
                 _tell(terminal, task)
+                if task.state == "up_for_retry":
+                    terminal.say(_last_words(airflow.log(dag_id, run_id, task)))
         if state == "success":
             return tasks
         if state == "failed":
@@ -80,6 +82,12 @@ def _tell(terminal: Terminal, task: TaskState) -> None:
     words = task.state.replace("_", " ")
     again = f", try {task.try_number}" if task.try_number > 1 else ""
     terminal.say(f"{task.name:<34} {took}  {words}{again}", STYLES.get(task.state, ""))
+
+
+def _last_words(lines: Sequence[str]) -> str:
+    """What a task said last of what went wrong."""
+    errors = [line for line in lines if line.startswith(("error", "critical"))]
+    return errors[-1] if errors else "Its process ended without a word"
 
 
 def _why(airflow: Airflow, dag_id: str, run_id: str, tasks: list[TaskState]) -> str:

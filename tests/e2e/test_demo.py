@@ -1,0 +1,68 @@
+"""The demo as a person sees it, and what it leaves behind: nothing but its folder."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from urllib.parse import urlsplit
+
+import psutil
+
+from demo.samples import read_samples
+
+
+def test_it_ends_well(played):
+    assert played.exit_code == 0, played.said
+
+
+def test_every_sample_row_gets_its_fate_in_the_table(played):
+    shown = [
+        [cell.strip() for cell in line.strip("│\n").split("│")]
+        for line in played.said.splitlines()
+        if line.startswith("│")
+    ]
+    fates = [(cells[1], cells[3]) for cells in shown if cells[3]]
+    wanted = [(row["email"].strip(), row["fate"]) for row in read_samples().fates]
+    assert fates[: len(wanted)] == wanted
+    assert {fate for _, fate in fates[len(wanted) :]} == {"orphan"}
+
+
+def test_the_second_reconcile_plans_nothing_and_calls_nobody(played):
+    assert "Reconciled once more: 0 changes, 0 mailboxes authenticated" in played.said
+
+
+def test_several_batches_were_applied(played):
+    assert re.search(r"apply batch 4 of 4 .* success", played.said)
+
+
+def test_no_process_is_left(played):
+    assert played.pids
+    assert [pid for pid in played.pids if psutil.pid_exists(pid)] == []
+
+
+def test_nobody_listens_any_more(played):
+    ports = {urlsplit(url).port for url in played.base_urls}
+    assert len(ports) == 2
+    listening = {c.laddr.port for c in psutil.net_connections("tcp") if c.status == "LISTEN"}
+    assert not ports & listening
+
+
+def test_nothing_written_holds_a_key(played):
+    """Apart from the demo's own search: whatever looks like a key is one."""
+    looks_like_a_key = re.compile(rb"nyk_v0_[\w-]{20}|PRIVATE KEY|private_key\W{1,8}-|MII[EC]v")
+    files = [path for path in played.folder.rglob("*") if path.is_file()]
+    assert len(files) > 20
+    assert [path for path in files if looks_like_a_key.search(path.read_bytes())] == []
+    assert not looks_like_a_key.search(played.said.encode())
+
+
+def test_airflow_really_ran_the_tasks(played):
+    with sqlite3.connect(played.folder / "airflow" / "airflow.db") as metadata:
+        runs = metadata.execute("SELECT dag_id, run_id, state FROM dag_run ORDER BY id").fetchall()
+    metadata.close()
+    assert runs == [
+        ("register_credentials", "demo-1", "success"),
+        ("reconcile_grants", "demo-1", "success"),
+        ("reconcile_grants", "demo-2", "success"),
+        ("reconcile_grants", "killed", "success"),
+    ]
