@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
+    Table,
     and_,
     case,
     delete,
@@ -20,10 +20,11 @@ from sqlalchemy import (
     update,
 )
 
+from bulkgrants.ledger import leases
 from bulkgrants.ledger.runs import Run
-from bulkgrants.ledger.tables import entries, grants, observed
+from bulkgrants.ledger.tables import grants, observed
 from bulkgrants.ledger.upserts import upsert
-from bulkgrants.model import GrantStatus, Provider
+from bulkgrants.model import GrantStatus
 
 _KEY = ("application", "provider", "email")
 _SEEN = ("grant_id", "status", "scopes", "credential_id", "blocked", "created_at", "updated_at")
@@ -34,8 +35,9 @@ def merge_listing(connection: Connection, run: Run, now: datetime) -> int:
     """Bring `grants` in line with the staged listing; gives the number of mailboxes seen.
 
     Grants that the listing lacks are marked gone, within the run's scope. A grant under another id
-    than before is somebody else's making, so it is no longer owned.
+    than before is somebody else's making, so it is no longer owned. Raises Superseded.
     """
+    leases.renew(connection, run.lease, now)
     _drop_doubles(connection, run.application)
     known = and_(*(grants.c[name] == observed.c[name] for name in _KEY))
     news = (
@@ -72,39 +74,22 @@ def merge_listing(connection: Connection, run: Run, now: datetime) -> int:
     ).scalar_one()
 
 
-def adopt(connection: Connection, run: Run) -> int:
+def adopt(connection: Connection, run: Run, compared: Table) -> int:
     """Take into ownership what the roster names and the API grants just so; gives their number.
 
-    Also keeps the tenant of each grant that of its entry, for the day it loses it.
+    Also keeps the tenant of each grant that of its entry, for the day it loses it. `compared` tells
+    which they are: it has the columns provider, email, tenant and adoptable.
     """
-    match = and_(
-        entries.c.application == grants.c.application,
-        entries.c.provider == grants.c.provider,
-        entries.c.email == grants.c.email,
-        entries.c.credential_id == grants.c.credential_id,
-        or_(grants.c.provider != Provider.GOOGLE, entries.c.scopes == grants.c.scopes),
-        *_tenants(run),
+    named = and_(
+        compared.c.adoptable,
+        compared.c.provider == grants.c.provider,
+        compared.c.email == grants.c.email,
     )
-    mine = and_(
-        grants.c.application == run.application,
-        grants.c.gone_at.is_(None),
-        grants.c.status == GrantStatus.VALID,
-        ~grants.c.blocked,
-        *([grants.c.email == run.scope.mailbox] if run.scope.mailbox else []),
-    )
-    unowned = connection.execute(
-        update(grants).where(mine, ~grants.c.owned, exists().where(match)).values(owned=True)
-    ).rowcount
-    connection.execute(
+    return connection.execute(
         update(grants)
-        .where(mine, match, grants.c.tenant.is_distinct_from(entries.c.tenant))
-        .values(tenant=entries.c.tenant)
-    )
-    return unowned
-
-
-def _tenants(run: Run) -> list[ColumnElement[bool]]:
-    return [entries.c.tenant.in_(run.scope.tenants)] if run.scope.tenants else []
+        .where(grants.c.application == run.application, named)
+        .values(owned=True, tenant=compared.c.tenant)
+    ).rowcount
 
 
 def _drop_doubles(connection: Connection, application: str) -> None:

@@ -1,4 +1,4 @@
-"""The comparison, made by the database: it yields the mailboxes where the two sides differ."""
+"""Reads what the comparison found: the mailboxes where the two sides differ, as values."""
 
 from __future__ import annotations
 
@@ -6,26 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    FromClause,
-    Select,
-    and_,
-    case,
-    exists,
-    func,
-    or_,
-    select,
-    text,
-)
+from sqlalchemy import Connection, Select, Table, and_, exists, or_, select
 from sqlalchemy.engine import Row
 
 from bulkgrants.ledger.runs import Run
-from bulkgrants.ledger.tables import entries, escrow, grants, rejects
-from bulkgrants.model import Actual, Desired, Escrow, GrantStatus, Provider
+from bulkgrants.ledger.tables import escrow, rejects
+from bulkgrants.model import Actual, Desired, Escrow, GrantStatus
 
-_BLOCK = 5_000
+_BLOCK = 2_000
 
 
 class Side(StrEnum):
@@ -63,170 +51,43 @@ class Candidate:
         return self.actual.orphan_since is None
 
 
-def candidates(connection: Connection, run: Run) -> Iterator[list[Candidate]]:
+def candidates(connection: Connection, run: Run, compared: Table) -> Iterator[list[Candidate]]:
     """The candidates in blocks, in the order in which they are to be worked off.
 
     Broken grants come first, then missing ones, then other scopes, then orphans. Foreign orphans
-    are nobody's business and do not appear; they are counted by `totals`.
+    are nobody's business and do not appear; they are counted by `comparison.totals`.
     """
-    _spare_disk(connection)
     result = connection.execute(
-        comparison(run).execution_options(stream_results=True, yield_per=_BLOCK)
+        _query(run, compared).execution_options(stream_results=True, yield_per=_BLOCK)
     )
     for block in result.partitions(_BLOCK):
         yield [_candidate(row) for row in block]
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """How many mailboxes each side has, within the run's scope."""
-
-    entries: int
-    grants: int
-
-
-def totals(connection: Connection, run: Run) -> Totals:
-    """Sizes of both sides."""
-    desired, actual = _desired(run), _actual(run)
-    return Totals(
-        entries=connection.execute(select(func.count()).select_from(desired)).scalar_one(),
-        grants=connection.execute(select(func.count()).select_from(actual)).scalar_one(),
-    )
-
-
-def comparison(run: Run) -> Select[tuple[object, ...]]:
-    """The full join of entries and grants, reduced to where they differ."""
-    desired, actual = _desired(run), _actual(run)
-    same_mailbox = and_(desired.c.provider == actual.c.provider, desired.c.email == actual.c.email)
-    provider = func.coalesce(desired.c.provider, actual.c.provider)
-    email = func.coalesce(desired.c.email, actual.c.email)
+def _query(run: Run, compared: Table) -> Select[tuple[object, ...]]:
+    """What differs, with what else a decision depends on."""
     held_back = and_(
         escrow.c.application == run.application,
-        escrow.c.provider == provider,
-        escrow.c.email == email,
+        escrow.c.provider == compared.c.provider,
+        escrow.c.email == compared.c.email,
     )
-    tenant = func.coalesce(desired.c.tenant, actual.c.tenant)
-    priority = case(
-        (desired.c.email.is_(None), 3),
-        (actual.c.email.is_(None), 1),
-        (actual.c.status == GrantStatus.INVALID, 0),
-        else_=2,
+    named_in_a_reject = exists().where(
+        rejects.c.run_id == run.run_id,
+        rejects.c.mailbox == compared.c.email,
+        or_(rejects.c.provider.is_(None), rejects.c.provider == compared.c.provider),
     )
     return (
         select(
-            provider.label("provider"),
-            email.label("email"),
-            tenant.label("tenant"),
-            desired.c.email.is_not(None).label("has_entry"),
-            desired.c.scopes.label("desired_scopes"),
-            desired.c.credential_id.label("desired_credential_id"),
-            actual.c.grant_id,
-            actual.c.status,
-            actual.c.scopes.label("actual_scopes"),
-            actual.c.credential_id.label("actual_credential_id"),
-            actual.c.blocked,
-            actual.c.owned,
-            actual.c.orphan_since,
+            compared,
             escrow.c.email.is_not(None).label("in_escrow"),
             escrow.c.reason.label("escrow_reason"),
             escrow.c.due_at,
-            _named_in_a_reject(run, actual).label("rejected"),
+            and_(compared.c.grant_id.is_not(None), named_in_a_reject).label("rejected"),
         )
-        .select_from(
-            desired.join(actual, same_mailbox, full=True).join(escrow, held_back, isouter=True)
-        )
-        .where(_differ(desired, actual))
-        .order_by(priority, tenant, provider, email)
+        .select_from(compared.join(escrow, held_back, isouter=True))
+        .where(compared.c.differs)
+        .order_by(compared.c.priority, compared.c.tenant, compared.c.provider, compared.c.email)
     )
-
-
-def _differ(desired: FromClause, actual: FromClause) -> ColumnElement[bool]:
-    return or_(
-        actual.c.email.is_(None),
-        and_(desired.c.email.is_(None), actual.c.owned),
-        and_(
-            desired.c.email.is_not(None),
-            or_(
-                actual.c.status != GrantStatus.VALID,
-                actual.c.blocked,
-                actual.c.credential_id.is_distinct_from(desired.c.credential_id),
-                and_(
-                    desired.c.provider == Provider.GOOGLE,
-                    actual.c.scopes != desired.c.scopes,
-                ),
-            ),
-        ),
-    )
-
-
-def _named_in_a_reject(run: Run, actual: FromClause) -> ColumnElement[bool]:
-    return exists().where(
-        rejects.c.run_id == run.run_id,
-        rejects.c.mailbox == actual.c.email,
-        or_(rejects.c.provider.is_(None), rejects.c.provider == actual.c.provider),
-    )
-
-
-def _desired(run: Run) -> FromClause:
-    return _within(
-        select(
-            entries.c.provider,
-            entries.c.email,
-            entries.c.tenant,
-            entries.c.scopes,
-            entries.c.credential_id,
-        ).where(entries.c.application == run.application),
-        entries,
-        run,
-    ).subquery("desired")
-
-
-def _actual(run: Run) -> FromClause:
-    return _within(
-        select(
-            grants.c.provider,
-            grants.c.email,
-            grants.c.tenant,
-            grants.c.grant_id,
-            grants.c.status,
-            grants.c.scopes,
-            grants.c.credential_id,
-            grants.c.blocked,
-            grants.c.owned,
-            grants.c.orphan_since,
-        ).where(grants.c.application == run.application, grants.c.gone_at.is_(None)),
-        grants,
-        run,
-    ).subquery("actual")
-
-
-def _within(
-    query: Select[tuple[object, ...]], side: FromClause, run: Run
-) -> Select[tuple[object, ...]]:
-    """The part of one side that the run is about.
-
-    A grant goes with its mailbox's entry; without one, with the tenant of its last entry. So a
-    filtered run sees no orphan of other tenants, nor a mailbox that has moved to one of them.
-    """
-    if run.scope.mailbox is not None:
-        query = query.where(side.c.email == run.scope.mailbox)
-    if run.scope.tenants and side is entries:
-        query = query.where(side.c.tenant.in_(run.scope.tenants))
-    if run.scope.tenants and side is grants:
-        entry = exists().where(
-            entries.c.application == run.application,
-            entries.c.provider == grants.c.provider,
-            entries.c.email == grants.c.email,
-        )
-        wanted = entry.where(entries.c.tenant.in_(run.scope.tenants))
-        query = query.where(or_(wanted, and_(side.c.tenant.in_(run.scope.tenants), ~entry)))
-    return query
-
-
-def _spare_disk(connection: Connection) -> None:
-    """Room for the join in PostgreSQL's memory, for this transaction only."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SET LOCAL work_mem = '128MB'"))
 
 
 def _candidate(row: Row[tuple[object, ...]]) -> Candidate:

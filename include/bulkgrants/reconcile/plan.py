@@ -1,4 +1,4 @@
-"""Orders what is to be done: candidates in, changes and skips and batches out, in one transaction."""
+"""Orders what is to be done: candidates in; changes, skips and batches out, all at once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, Engine, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Engine, Table, bindparam, exists, func, insert, select, update
 
 from bulkgrants.errors import Unavailable
 from bulkgrants.ledger import leases, runs, tables
@@ -17,8 +17,9 @@ from bulkgrants.ledger.grants import adopt
 from bulkgrants.ledger.tables import batches, changes, entries, grants, skips
 from bulkgrants.ledger.tenants import DEFAULT_GRACE, standings
 from bulkgrants.model import Change, Circumstances, Mode, Revoke, Skip, SkipReason, Standing
+from bulkgrants.reconcile.comparison import compared, totals
 from bulkgrants.reconcile.decide import decide
-from bulkgrants.reconcile.diff import Candidate, Side, candidates, totals
+from bulkgrants.reconcile.diff import Candidate, Side, candidates
 
 MAX_BATCHES = 1_000
 """However large the plan: Airflow maps over at most 1,024 items (airflow-3.3.md §7)."""
@@ -59,15 +60,18 @@ def plan(engine: Engine, run: runs.Run, *, batch_size: int, now: datetime) -> Pl
         leases.renew(connection, run.lease, now)
         if known is None:
             _require_input(connection, run)
-            _write(connection, run, batch_size, now)
-            if run.mode is Mode.APPLY:
-                adopt(connection, run)
+            with compared(connection, run) as rows:
+                _write(connection, run, rows, batch_size, now)
+                if run.mode is Mode.APPLY:
+                    adopt(connection, run, rows)
         return _read(connection, run)
 
 
 def _require_input(connection: Connection, run: runs.Run) -> None:
-    """Staging is unlogged on PostgreSQL: after a crash of the server it would look like an empty
-    roster, and every grant like an orphan.
+    """Refuse to plan from staging that is gone.
+
+    It is unlogged on PostgreSQL: after a crash of the server it would look like an empty roster,
+    and every grant like an orphan.
     """
     staged = connection.execute(
         select(func.count()).select_from(entries).where(entries.c.application == run.application)
@@ -79,19 +83,20 @@ def _require_input(connection: Connection, run: runs.Run) -> None:
         )
 
 
-def _write(connection: Connection, run: runs.Run, batch_size: int, now: datetime) -> None:
-    tally, digest, fresh_orphans = Counter[str](), hashlib.sha256(), list[Candidate]()
+def _write(
+    connection: Connection, run: runs.Run, rows: Table, batch_size: int, now: datetime
+) -> None:
+    tally, digest = Counter[str](), hashlib.sha256()
+    _forget_orphans(connection, run)
     by_tenant = standings(connection, run.application)
     seq = 0
-    for block in candidates(connection, run):
+    for block in candidates(connection, run, rows):
         change_rows, skip_rows = list[tuple[Cell, ...]](), list[tuple[Cell, ...]]()
         for candidate in block:
             circumstances = _circumstances(candidate, by_tenant, now)
             decision = decide(candidate.desired, candidate.actual, circumstances)
             tally[_label(decision)] += 1
             tally[candidate.side] += 1
-            if candidate.freshly_orphaned:
-                fresh_orphans.append(candidate)
             if not isinstance(decision, Skip):
                 seq += 1
                 row = _change_row(run.run_id, seq, candidate, decision)
@@ -101,8 +106,8 @@ def _write(connection: Connection, run: runs.Run, batch_size: int, now: datetime
                 skip_rows.append(_skip_row(run.run_id, candidate, decision))
         insert_rows(connection, changes, _CHANGE, change_rows)
         insert_rows(connection, skips, _SKIP, skip_rows)
+        _mark_orphans(connection, run, block, now)
     counts = _counts(connection, run, tally)
-    _mark_orphans(connection, run, fresh_orphans, now)
     _make_batches(connection, run, seq - tally["revoke"], batch_size)
     runs.note(connection, run.run_id, planned_at=now, fingerprint=digest.hexdigest(), counts=counts)
 
@@ -157,35 +162,41 @@ def _counts(connection: Connection, run: runs.Run, tally: Counter[str]) -> dict[
     }
 
 
-def _mark_orphans(
-    connection: Connection, run: runs.Run, fresh: list[Candidate], now: datetime
-) -> None:
-    """Remember since when a grant has been without an entry, and forget it where it has one."""
-    mine = grants.c.application == run.application
-    has_entry = (
-        select(entries.c.email)
-        .where(
-            entries.c.application == run.application,
-            entries.c.provider == grants.c.provider,
-            entries.c.email == grants.c.email,
-        )
-        .exists()
+def _forget_orphans(connection: Connection, run: runs.Run) -> None:
+    """A grant that has an entry again is no orphan."""
+    has_entry = exists().where(
+        entries.c.application == run.application,
+        entries.c.provider == grants.c.provider,
+        entries.c.email == grants.c.email,
     )
     connection.execute(
         update(grants)
-        .where(mine, grants.c.orphan_since.is_not(None), has_entry)
+        .where(
+            grants.c.application == run.application, grants.c.orphan_since.is_not(None), has_entry
+        )
         .values(orphan_since=None)
     )
+
+
+def _mark_orphans(
+    connection: Connection, run: runs.Run, block: list[Candidate], now: datetime
+) -> None:
+    """Remember since when a grant has been without an entry."""
+    fresh = [
+        {"its_provider": candidate.provider, "its_email": candidate.email}
+        for candidate in block
+        if candidate.freshly_orphaned
+    ]
     if fresh:
         connection.execute(
             update(grants)
             .where(
-                mine,
+                grants.c.application == run.application,
                 grants.c.provider == bindparam("its_provider"),
                 grants.c.email == bindparam("its_email"),
             )
             .values(orphan_since=now),
-            [{"its_provider": one.provider, "its_email": one.email} for one in fresh],
+            fresh,
         )
 
 

@@ -96,4 +96,4 @@ def _conclude(engine: Engine, run: Run, clock: Clock) -> Counter[str]:
         rows = connection.execute(
             select(changes.c.verified, func.count()).where(made).group_by(changes.c.verified)
         )
-        return Counter(dict(rows.tuples()))
+        return Counter(dict(rows.all()))

@@ -1,0 +1,129 @@
+"""Sets up what a night finds: a roster in the warehouse, a listing, and yesterday's grants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Connection, Engine, text
+
+from bench.crowd import (
+    APPLICATION,
+    AS_WRITTEN,
+    CREDENTIAL_ID,
+    MAIL,
+    TENANT,
+    TENANTS,
+    Crowd,
+    numbers,
+)
+from bulkgrants.ledger.engine import open_ledger
+from bulkgrants.ledger.tenants import record_tenants
+from bulkgrants.model import Mode, Provider, Tenant
+from bulkgrants.ledger import leases, runs
+
+NOW = datetime(2026, 3, 1, 2, 0, tzinfo=UTC)
+"""When the nights take place."""
+
+
+def warehouse_url(url: str) -> str:
+    """Where the roster is: beside a SQLite ledger, and in PostgreSQL's own database."""
+    return url.replace(".db", ".warehouse.db") if url.startswith("sqlite") else url
+
+
+def tenants() -> Mapping[str, Tenant]:
+    """Hundred Google tenants with one credential."""
+    names = [f"tenant {100 + number}" for number in range(TENANTS)]
+    week = timedelta(days=7)
+    return {
+        name: Tenant(name, Provider.GOOGLE, "sa", "google_sa", MAIL, week, enabled=True)
+        for name in names
+    }
+
+
+def open_night(engine: Engine, key: str) -> int:
+    """A new run that may apply, which holds the lease; gives its id."""
+    with engine.begin() as connection:
+        record_tenants(connection, APPLICATION, tenants().values())
+        run_id = runs.open_record(
+            connection, application=APPLICATION, key=key, kind="reconcile", now=NOW
+        )
+    lease = leases.acquire(engine, APPLICATION, run_id, NOW)
+    with engine.begin() as connection:
+        runs.note(connection, run_id, token=lease.token, mode=Mode.APPLY)
+    return run_id
+
+
+def close_night(engine: Engine, run_id: int) -> None:
+    """Give the lease back."""
+    lease = runs.read_run(engine, run_id).lease
+    with engine.begin() as connection:
+        leases.release(connection, lease, NOW)
+
+
+def load_roster(url: str, crowd: Crowd) -> None:
+    """The roster in the warehouse, in no particular order, half of it with scopes."""
+    engine = open_ledger(warehouse_url(url))
+    turned = f"(SELECT (n * 7919) % {crowd.rows} AS n FROM {_numbers(engine, 0, crowd.rows)})"
+    with engine.begin() as connection:
+        _do(connection, "CREATE TABLE roster (tenant text, email text, scopes text)")
+        _do(
+            connection,
+            f"INSERT INTO roster SELECT {TENANT}, {AS_WRITTEN}, "
+            f"CASE WHEN n % 2 = 0 THEN '{MAIL}, openid' END FROM {turned} AS t",
+        )
+    _settle(engine)
+
+
+def stage_listing(engine: Engine, crowd: Crowd, *, healthy: bool) -> None:
+    """The listing as `observe` stages it; healthy as it was before some grants went wrong."""
+    status = "'valid'" if healthy else crowd.status()
+    scopes = f"'{MAIL}'" if healthy else crowd.scopes()
+    with engine.begin() as connection:
+        _do(connection, "DELETE FROM observed")
+        _do(
+            connection,
+            "INSERT INTO observed (application, grant_id, provider, email, status, scopes, "
+            "credential_id, blocked, created_at, updated_at) "
+            f"SELECT '{APPLICATION}', 'grant-' || (1000000000 + n * 7919), 'google', "
+            f"lower({AS_WRITTEN}), {status}, {scopes}, '{CREDENTIAL_ID}', {_false(engine)}, "
+            f"1700000000 + n, 1700000000 + n FROM {_numbers(engine, crowd.missing, crowd.end)} t",
+        )
+
+
+def own_grants(engine: Engine, crowd: Crowd) -> None:
+    """All grants are ours and belong to their tenants, but for the last few."""
+    ours = f"created_at < {1700000000 + crowd.rows + crowd.each}"
+    tenant = "'tenant ' || (100 + (created_at - 1700000000) % 100)"
+    with engine.begin() as connection:
+        _do(connection, f"UPDATE grants SET owned = ({ours}), tenant = {tenant}")
+    _settle(engine)
+
+
+def forget_grants(engine: Engine) -> None:
+    """No grant exists, and the listing said so."""
+    with engine.begin() as connection:
+        _do(connection, "DELETE FROM grants")
+        _do(connection, "DELETE FROM observed")
+    _settle(engine)
+
+
+def _settle(engine: Engine) -> None:
+    """What the databases' own housekeeping has done by the next night."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        if engine.dialect.name == "postgresql":
+            _do(connection, "VACUUM ANALYZE")
+            _do(connection, "CHECKPOINT")
+    engine.dispose()
+
+
+def _numbers(engine: Engine, first: int, end: int) -> str:
+    return numbers(engine.dialect.name, first, end)
+
+
+def _false(engine: Engine) -> str:
+    return "false" if engine.dialect.name == "postgresql" else "0"
+
+
+def _do(connection: Connection, statement: str) -> None:
+    connection.execute(text(statement.replace("::", r"\:\:")))
