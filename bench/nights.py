@@ -41,14 +41,14 @@ def tenants() -> Mapping[str, Tenant]:
     }
 
 
-def open_night(engine: Engine, key: str) -> int:
+def open_night(engine: Engine, key: str, now: datetime = NOW) -> int:
     """A new run that may apply, which holds the lease; gives its id."""
     with engine.begin() as connection:
         record_tenants(connection, APPLICATION, tenants().values())
         run_id = runs.open_record(
-            connection, application=APPLICATION, key=key, kind="reconcile", now=NOW
+            connection, application=APPLICATION, key=key, kind="reconcile", now=now
         )
-    lease = leases.acquire(engine, APPLICATION, run_id, NOW)
+    lease = leases.acquire(engine, APPLICATION, run_id, now)
     with engine.begin() as connection:
         runs.note(connection, run_id, token=lease.token, mode=Mode.APPLY)
     return run_id
@@ -59,6 +59,11 @@ def close_night(engine: Engine, run_id: int) -> None:
     lease = runs.read_run(engine, run_id).lease
     with engine.begin() as connection:
         leases.release(connection, lease, NOW)
+
+
+def really_now() -> datetime:
+    """The present moment, for steps that go by the clock."""
+    return datetime.now(UTC)
 
 
 def load_roster(url: str, crowd: Crowd) -> None:
