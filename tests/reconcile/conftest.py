@@ -119,6 +119,9 @@ class World:
             await self.apply(run, batch)
         async with self.sender() as sender:
             await verify(self.engine, sender, run, clock=self.clock)
+        return self.close(run)
+
+    def close(self, run: Run) -> Report:
         return close_run(self.engine, runs.read_run(self.engine, run.run_id), self.now)
 
     def rows(self, table: str) -> list[dict]:

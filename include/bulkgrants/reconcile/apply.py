@@ -37,13 +37,11 @@ OUTAGE = 10
 """Changes in a row whose retries ran out, before the batch stops trying the rest."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Applied:
-    """What became of a batch."""
+    """What became of a batch, so far as this task worked it off."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
-    left_open: int = 0
-    """Changes whose retries ran out; the next attempt at the batch takes them up."""
 
 
 async def apply_batch(
@@ -57,14 +55,14 @@ async def apply_batch(
     claim = await asyncio.to_thread(queue.claim, engine, run, batch, clock())
     application = _Application(engine, sender, claim, clock)
     await application.run()
-    if application.applied.left_open:
+    left_open = await asyncio.to_thread(queue.close, engine, claim, clock())
+    if left_open:
         raise Unavailable(
-            f"Batch {batch}: {application.applied.left_open} changes are still open, since Nylas "
-            "or the provider did not serve them; applying the batch again takes up just those. "
+            f"Batch {batch}: {left_open} changes are still open, since Nylas or the provider did "
+            "not serve them; applying the batch again takes up just those. "
             f"The last error: {application.last_error}",
             after=60.0,
         )
-    await asyncio.to_thread(queue.close, engine, claim, clock())
     return application.applied
 
 
@@ -88,23 +86,16 @@ class _Application:
 
     async def run(self) -> None:
         """Work the batch off; what has ended is recorded even where an error stops the rest."""
-        recording = asyncio.create_task(self._recorder.run())
-        working = asyncio.create_task(self._work())
-        await asyncio.wait({recording, working}, return_when=asyncio.FIRST_COMPLETED)
-        if recording.done():
-            working.cancel()
-            await asyncio.wait({working})
-        self._recorder.stop()
-        await recording
         try:
-            await working
+            async with asyncio.TaskGroup() as group:
+                recording = group.create_task(self._recorder.run())
+                await self._work_off(self._feed())
+                await self._work_off(self._put_aside(), patient=True)
+                recording.cancel()
         except BaseExceptionGroup as errors:
             raise _cause(errors) from None
-
-    async def _work(self) -> None:
-        await self._work_off(self._feed())
-        aside, self._aside = self._aside, []
-        await self._work_off(_each(aside), patient=True)
+        finally:
+            await self._recorder.flush()
 
     async def _work_off(self, feed: AsyncIterator[queue.Open], *, patient: bool = False) -> None:
         """Make the changes that the feed brings, `IN_FLIGHT` at a time."""
@@ -125,13 +116,24 @@ class _Application:
     async def _feed(self) -> AsyncIterator[queue.Open]:
         """The open changes in plan order, each with its next attempt already intended."""
         position = 0
-        while self._unserved_in_a_row < OUTAGE:
+        while not self._outage:
             block = await asyncio.to_thread(self._next_block, position)
             if not block:
                 return
             position = block[-1].seq
             for change in block:
                 yield change
+
+    async def _put_aside(self) -> AsyncIterator[queue.Open]:
+        """The changes that wait for their tenants, the shortest wait first."""
+        for change in sorted(self._aside, key=lambda one: self._resume_at[one.tenant]):
+            if self._outage:
+                return
+            yield change
+
+    @property
+    def _outage(self) -> bool:
+        return self._unserved_in_a_row >= OUTAGE
 
     def _next_block(self, position: int) -> list[queue.Open]:
         now = self._clock()
@@ -195,7 +197,8 @@ class _Application:
         Nylas' own limit has slowed everybody down already, through the shared budget.
         """
         if isinstance(error, RateLimited) and error.throttle is Throttle.PROVIDER:
-            self._resume_at[tenant] = time.monotonic() + delay
+            resume_at = time.monotonic() + delay
+            self._resume_at[tenant] = max(resume_at, self._resume_at.get(tenant, 0.0))
         else:
             await asyncio.sleep(delay)
 
@@ -214,7 +217,7 @@ class _Application:
         self.applied.outcomes[Outcome.REFUSED] += 1
         if error.refusal.concerns_tenant and self._tally.refused(change.tenant, error.refusal):
             _log.warning("Tenant %s is left alone for a while: %s", change.tenant, error)
-            self._recorder.add(Quarantined(change.tenant, str(error)))
+            self._recorder.add(Quarantined(change.tenant, bounded(error, 300)))
 
     def _skip(self, change: queue.Open) -> None:
         reason = self._tally.quarantined[change.tenant]
@@ -224,7 +227,6 @@ class _Application:
 
     def _not_served(self, error: Retriable) -> None:
         self._unserved_in_a_row += 1
-        self.applied.left_open += 1
         self.last_error = str(error)
 
     def _end(self, change: queue.Open, outcome: str, status: int, message: object) -> None:
@@ -232,11 +234,6 @@ class _Application:
             change.seq, change.attempts, self._clock(), outcome, status, bounded(message, 400)
         )
         self._recorder.add(ended)
-
-
-async def _each(changes: list[queue.Open]) -> AsyncIterator[queue.Open]:
-    for change in changes:
-        yield change
 
 
 def _cause(errors: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -166,12 +166,21 @@ def require_claim(connection: Connection, claim: Claim, now: datetime) -> None:
         )
 
 
-def close(engine: Engine, claim: Claim, now: datetime) -> None:
-    """The batch has no open change left."""
+def close(engine: Engine, claim: Claim, now: datetime) -> int:
+    """Close the batch unless changes are still open; gives how many are."""
     with engine.begin() as connection:
         require_claim(connection, claim, now)
-        connection.execute(
-            update(batches)
-            .where(batches.c.run_id == claim.run.run_id, batches.c.batch == claim.batch)
-            .values(closed_at=now)
-        )
+        left_open = connection.execute(
+            select(func.count()).where(
+                changes.c.run_id == claim.run.run_id,
+                changes.c.seq.between(claim.first_seq, claim.last_seq),
+                changes.c.state == "planned",
+            )
+        ).scalar_one()
+        if not left_open:
+            connection.execute(
+                update(batches)
+                .where(batches.c.run_id == claim.run.run_id, batches.c.batch == claim.batch)
+                .values(closed_at=now)
+            )
+        return left_open

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
+from bulkgrants.ledger.leases import LEASE_TERM
 from bulkgrants.ledger.tenants import quarantine
 from bulkgrants.ports import Clock
 from bulkgrants.reconcile import outcomes, queue
 from bulkgrants.reconcile.tally import QUARANTINE
 
 _EVERY = 0.25
+_KEEP_LEASE_EVERY = LEASE_TERM / 5
 _SAY_EVERY = 10.0
 _log = logging.getLogger(__name__)
 
@@ -38,7 +40,7 @@ class Recorder:
         self._claim = claim
         self._clock = clock
         self._events: list[Event] = []
-        self._stopped = asyncio.Event()
+        self._written_at = clock()
         self._done = 0
         self._said_at = time.monotonic()
 
@@ -46,23 +48,30 @@ class Recorder:
         """Note what happened; it is in the ledger a moment later."""
         self._events.extend(events)
 
-    def stop(self) -> None:
-        """Nothing more will be added."""
-        self._stopped.set()
-
     async def run(self) -> None:
-        """Write until stopped and empty. Raises Superseded where somebody else has taken over."""
-        while not self._stopped.is_set():
-            try:
-                await asyncio.wait_for(self._stopped.wait(), _EVERY)
-            except TimeoutError:
-                await self._flush()
-        await self._flush()
+        """Write now and then, until cancelled; also where nothing happens, to keep the lease.
 
-    async def _flush(self) -> None:
+        Raises Superseded where somebody else has taken over.
+        """
+        while True:
+            await asyncio.sleep(_EVERY)
+            if self._events or self._clock() - self._written_at >= _KEEP_LEASE_EVERY:
+                await self._write_down()
+
+    async def flush(self) -> None:
+        """Write what `run` has left. Raises Superseded."""
+        if self._events:
+            await self._write_down()
+
+    async def _write_down(self) -> None:
+        """A write that has begun is waited for, even where the task is cancelled meanwhile."""
         events, self._events = self._events, []
-        if events:
-            await asyncio.to_thread(self._write, events)
+        writing = asyncio.create_task(asyncio.to_thread(self._write, events))
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await writing
+            raise
 
     def _write(self, events: list[Event]) -> None:
         now = self._clock()
@@ -78,6 +87,7 @@ class Recorder:
                     application = self._claim.run.application
                     until = now + QUARANTINE
                     quarantine(connection, application, one.tenant, until=until, reason=one.reason)
+        self._written_at = now
         self._say(len(done))
 
     def _say(self, done: int) -> None:

@@ -1,0 +1,346 @@
+"""Whatever happens to the calls, each mailbox ends with one grant and each call with a record."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import timedelta
+
+import pytest
+
+from bulkgrants.errors import ApiKeyRefused, LeaseHeld, Refusal, Refused, Superseded, Unavailable
+from bulkgrants.reconcile.apply import apply_batch
+from bulkgrants.reconcile.opening import take_lease
+from bulkgrants.reconcile.plan import plan
+from support.batches import (
+    MAKING,
+    Watching,
+    done,
+    fake_plan,
+    fault,
+    people,
+    planned,
+    require_settled,
+    throttled,
+)
+from support.fakes import FakeNylas
+from support.ledgers import NOW, opened, ready, with_tenants
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "status"),
+    [
+        ("latency", {"seconds": 0.2, "jitter": 0.1}, 201),
+        ("nylas_429", {"retry_after": 0}, 429),
+        ("nylas_429", {}, 429),
+        ("provider_429", {"retry_after": 0}, 429),
+        ("provider_429", {"retry_after": 1, "retry_after_form": "date"}, 429),
+        ("provider_429", {}, 429),
+        ("server_error", {}, 500),
+        ("server_error", {"status": 503, "after_commit": True}, 503),
+        ("empty_502", {}, 502),
+        ("empty_502", {"after_commit": True}, 502),
+        ("reset_before_commit", {}, 0),
+        ("reset_after_commit", {}, 0),
+        ("malformed_json", {}, 200),
+        ("malformed_json", {"after_commit": True}, 200),
+        ("cut_body", {}, 0),
+        ("mailbox_error", {"error": "internal_failure"}, 504),
+    ],
+)
+async def test_every_fault_that_passes_ends_in_one_grant_for_each_mailbox(
+    world, kind, more, status
+):
+    fault(world, kind, times=5, every=2, **more)
+    run, made = await planned(world, people(12))
+    applied = await world.apply(run, *made.batches)
+    assert applied.outcomes == {"granted": 12}
+    require_settled(world, 12)
+    statuses = [row["http_status"] for row in world.rows("attempts")]
+    assert statuses.count(status) == (12 if status == 201 else 5)
+    world.close(run)
+    assert (await world.reconcile(people(12))).counts["unchanged"] == 12
+
+
+@pytest.mark.parametrize(("form", "at_least"), [("seconds", 3.0), ("date", 2.0)])
+async def test_a_throttled_tenant_waits_while_the_others_are_served(world, form, at_least):
+    match = {**MAKING, "email": "*@acme.*"}
+    more = {"match": match, "times": 3, "retry_after": 3, "retry_after_form": form}
+    fault(world, "provider_429", **more)
+    run, made = await planned(world, people(100) + people(40, "umbrella"))
+    async with world.sender() as sender:
+        watching = Watching(sender)
+        await apply_batch(world.engine, watching, run, *made.batches, clock=world.clock)
+    require_settled(world, 140)
+    refused_at = max(moment for _, moment, error in watching.answered if error)
+    later = [(email, at) for email, at in watching.left if at > refused_at + 0.2]
+    resumed_at = min(at for email, at in later if "@acme" in email)
+    assert resumed_at - refused_at >= at_least - 0.1
+    assert max(at for email, at, _ in watching.answered if "@umbrella" in email) < resumed_at
+
+
+async def test_the_longest_wait_that_a_tenant_was_told_counts(world):
+    match = {**MAKING, "email": "user0000@*"}
+    fault(world, "provider_429", match=match, times=1, retry_after=2)
+    match = {**MAKING, "email": "user0001@*"}
+    fault(world, "latency", match=match, times=1, seconds=0.3)
+    fault(world, "provider_429", match=match, times=1, retry_after=0)
+    run, made = await planned(world, people(2))
+    async with world.sender() as sender:
+        watching = Watching(sender)
+        await apply_batch(world.engine, watching, run, *made.batches, clock=world.clock)
+    (first_refusal, *_) = [at for _, at, error in watching.answered if error]
+    assert min(at for _, at in watching.left[2:]) - first_refusal >= 1.9
+
+
+async def test_a_refused_key_stops_soon_and_what_is_done_stays_done(world):
+    fault(world, "unauthorized", after=100)
+    run, made = await planned(world, people(400))
+    with pytest.raises(ApiKeyRefused):
+        await world.apply(run, *made.batches)
+    calls = sum(world.calls().values())
+    assert 100 < calls <= 100 + 64
+    before = world.grants()
+    assert 100 - 64 <= done(world.engine) <= len(before) == 100
+    stopped = [row for row in world.rows("attempts") if row["outcome"] == "stopped"]
+    assert stopped
+    world.control.delete("/faults")
+    await world.apply(run, *made.batches)
+    require_settled_after_stop(world, 400, before)
+
+
+def require_settled_after_stop(world, count: int, before) -> None:
+    after = world.grants()
+    assert len(after) == count
+    assert {email: after[email]["id"] for email in before} == {
+        email: grant["id"] for email, grant in before.items()
+    }
+    made = world.rows("changes")
+    assert {(row["state"], row["outcome"]) for row in made} == {("done", "granted")}
+    assert sum(world.calls().values()) <= len(world.rows("attempts"))
+
+
+async def test_an_outage_stops_the_batch_early_and_the_next_task_does_the_rest(world):
+    run, made = await planned(world, people(300))
+    fault(world, "server_error", after=50, retry_after=0)
+    with pytest.raises(Unavailable) as outage:
+        await world.apply(run, *made.batches)
+    left = 300 - done(world.engine)
+    assert f"{left} changes are still open" in str(outage.value)
+    assert left == 250
+    assert sum(world.calls().values()) < 50 + (64 + 11) * 6 + 64
+    assert [row["closed_at"] for row in world.rows("batches")] == [None]
+    world.control.delete("/faults")
+    assert (await world.apply(run, *made.batches)).outcomes == {"granted": 250}
+    require_settled(world, 300, killed=len(world.rows("attempts")) > sum(world.calls().values()))
+    assert [row["closed_at"] for row in world.rows("batches")] == [world.now]
+
+
+async def test_in_an_outage_what_was_put_aside_is_not_tried_either(make_ledger):
+    """Else a batch of thousands would take hours to find out what it knows already."""
+    nylas = FakeNylas()
+    engine, run, made = fake_plan(make_ledger, people(40) + people(2000, "umbrella"))
+
+    def answer(call) -> None:
+        email = call.body["settings"]["email_address"]
+        if "@acme" in email and nylas.calls[f"seen {email}"] == 0:
+            nylas.calls[f"seen {email}"] += 1
+            raise throttled(after=0.2)
+        nylas.calls["unserved"] += 1
+        raise Unavailable("down", after=0.0)
+
+    nylas.before = answer
+    with pytest.raises(Unavailable, match="2040 changes are still open"):
+        await apply_batch(engine, nylas, run, *made.batches, clock=lambda: run.opened_at)
+    assert nylas.calls["unserved"] <= (64 + 64) * 6
+
+
+async def test_a_tenant_told_to_wait_long_does_not_hold_up_one_told_to_wait_shortly(make_ledger):
+    nylas = FakeNylas()
+    engine, run, made = fake_plan(make_ledger, people(150) + people(10, "umbrella"))
+    answered: list[str] = []
+
+    def answer(call) -> None:
+        email = call.body["settings"]["email_address"]
+        if nylas.calls[f"seen {email.split('@')[1]}"] == 0:
+            nylas.calls[f"seen {email.split('@')[1]}"] += 1
+            raise throttled(after=2.0 if "@acme" in email else 0.5)
+        answered.append(email)
+
+    nylas.before = answer
+    await apply_batch(engine, nylas, run, *made.batches, clock=lambda: run.opened_at)
+    last_umbrella = max(n for n, email in enumerate(answered) if "@umbrella" in email)
+    assert last_umbrella < 64 + 10
+    assert len(answered) == 160
+
+
+async def test_missing_mailboxes_are_refused_one_by_one_and_never_quarantine_their_tenant(world):
+    world.control.put("/directory", json={"acme.example.com": ["user0019@acme.example.com"]})
+    run, made = await planned(world, people(20))
+    applied = await world.apply(run, *made.batches)
+    assert applied.outcomes == {"refused": 19, "granted": 1}
+    assert {row["reason"] for row in world.rows("escrow")} == {Refusal.MAILBOX_UNKNOWN}
+    assert len(world.rows("escrow")) == 19
+    assert {row["quarantined_until"] for row in world.rows("tenants")} == {None}
+
+
+async def test_a_tenant_without_delegation_is_quarantined_for_all_batches_at_once(world):
+    fault(
+        world,
+        "mailbox_error",
+        error="unauthorized_client",
+        match={**MAKING, "email": "*@umbrella.*"},
+    )
+    fault(world, "latency", seconds=0.05)
+    run, made = await planned(world, people(100) + people(700, "umbrella"), batch_size=400)
+    applied = await asyncio.gather(*(world.apply(run, batch) for batch in made.batches))
+    total = sum((one.outcomes for one in applied), start=type(applied[0].outcomes)())
+    assert total["granted"] == 100
+    assert total["refused"] + total["skipped"] == 700
+    assert total["refused"] <= 2 * (64 + 5)
+    stood = {row["tenant"]: row["quarantined_until"] for row in world.rows("tenants")}
+    assert stood["umbrella"] == world.now + timedelta(hours=6)
+    assert stood["acme"] is None
+    assert world.rows("escrow") == []
+
+
+async def test_of_two_processes_with_the_same_batch_the_later_one_does_it(world):
+    fault(world, "latency", seconds=0.1)
+    run, made = await planned(world, people(300))
+    first = asyncio.create_task(world.apply(run, *made.batches))
+    while not done(world.engine):  # noqa: ASYNC110 - the ledger tells, and it rings no bell
+        await asyncio.sleep(0.02)
+    late = await asyncio.gather(first, world.apply(run, *made.batches), return_exceptions=True)
+    assert isinstance(late[0], Superseded)
+    assert late[1].outcomes["granted"] + done_under_claim(world, 1) == 300
+    require_settled(world, 300, killed=True)
+
+
+def done_under_claim(world, number: int) -> int:
+    return sum(
+        row["outcome"] == "granted" and row["claim"] == number for row in world.rows("attempts")
+    )
+
+
+async def test_a_cancelled_batch_records_what_was_answered(make_ledger):
+    nylas = FakeNylas()
+    engine, run, made = fake_plan(make_ledger, people(500))
+    answered = 0
+
+    async def slow(call):
+        nonlocal answered
+        await asyncio.sleep(0.01)
+        grant = await nylas.send(call)
+        answered += 1
+        return grant
+
+    sender = type("Slow", (), {"send": staticmethod(slow)})()
+    task = asyncio.create_task(
+        apply_batch(engine, sender, run, *made.batches, clock=lambda: run.opened_at)
+    )
+    while answered < 100:  # noqa: ASYNC110 - an event would not stop the others at once
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert done(engine) == answered < 500
+
+
+async def test_the_lease_is_kept_while_a_batch_does_nothing_but_wait(make_ledger):
+    """A provider may ask for twenty minutes and more; a lease lasts fifteen."""
+    nylas = FakeNylas()
+    engine, run, made = fake_plan(make_ledger, people(2))
+    started = time.monotonic()
+
+    def clock():
+        return run.opened_at + timedelta(minutes=10) * (time.monotonic() - started)
+
+    def answer(call) -> None:
+        nylas.calls["seen"] += 1
+        if nylas.calls["seen"] == 1:
+            raise throttled(after=4.0)
+
+    nylas.before = answer
+    task = asyncio.create_task(apply_batch(engine, nylas, run, *made.batches, clock=clock))
+    await asyncio.sleep(3.0)
+    with pytest.raises(LeaseHeld):
+        take_lease(engine, application=run.application, key="other", kind="k", now=clock())
+    assert (await task).outcomes == {"granted": 2}
+
+
+async def test_what_the_other_side_says_is_bounded_and_printable_in_the_ledger(world):
+    hostile = "<b>&|`" + "\x00\x1b[31m\n\r\u202e" * 50 + "x" * 5000
+    error = {"status": 400, "type": hostile, "message": hostile, "provider_error": {"e": hostile}}
+    fault(world, "error", error=error)
+    report = await world.reconcile(people(90))
+    assert report.counts["refused"] >= 5
+    await world.reconcile(people(90))
+    kept = [
+        *(row["message"] for row in world.rows("attempts")),
+        *(row["detail"] for row in world.rows("changes")),
+        *(row["detail"] for row in world.rows("skips")),
+        *(row["quarantine_reason"] for row in world.rows("tenants")),
+    ]
+    assert any("<b>" in text for text in kept)
+    for text in kept:
+        assert len(text) <= 500
+        assert all(character.isprintable() for character in text), ascii(text)
+
+
+async def test_a_batch_that_is_done_is_done_again_without_a_call(world):
+    run, made = await planned(world, people(3))
+    await world.apply(run, *made.batches)
+    calls = world.calls()
+    assert (await world.apply(run, *made.batches)).outcomes == {}
+    assert world.calls() == calls
+
+
+async def test_a_refusal_keeps_a_mailbox_in_escrow_longer_each_time_until_it_is_given_up(
+    make_ledger,
+):
+    engine, nylas = make_ledger(), FakeNylas()
+    with_tenants(engine, "acme")
+    tried: list[int] = []
+
+    def refuse(call) -> None:
+        raise Refused("no such mailbox", refusal=Refusal.MAILBOX_UNKNOWN, status=400)
+
+    nylas.before = refuse
+    for hour in (*range(48), *range(48, 32 * 24, 24)):
+        if (await applied_at(engine, nylas, NOW + timedelta(hours=hour))).get("refused"):
+            tried.append(hour)
+    assert tried == [0, 6, 18, 41, *range(72, 28 * 24 + 1, 24)]
+
+
+async def test_a_mailbox_refused_by_a_nightly_run_is_tried_again_every_night(make_ledger):
+    """The refusal comes some minutes after the run began, the next run begins on time."""
+    engine, nylas = make_ledger(), FakeNylas()
+    with_tenants(engine, "acme")
+    start = NOW
+
+    def refuse(call) -> None:
+        raise Refused("no such mailbox", refusal=Refusal.MAILBOX_UNKNOWN, status=400)
+
+    nylas.before = refuse
+    for night in range(10):
+        begun = start + timedelta(days=night)
+        ended = begun + timedelta(minutes=30)
+        assert (await applied_at(engine, nylas, begun, ended)).get("refused") == 1, night
+    nylas.before = lambda call: None
+    assert (await applied_at(engine, nylas, start + timedelta(days=10))).get("granted") == 1
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM escrow").scalar() == 0
+
+
+async def applied_at(engine, nylas, begun, ended=None) -> dict[str, int]:
+    """A run for one mailbox, from its plan to its end."""
+    from bulkgrants.reconcile.report import close_run
+
+    run = ready(engine, opened(engine, f"{begun}", now=begun), [("acme", "a@acme.example.com")])
+    made = plan(engine, run, batch_size=10, now=begun)
+    outcomes: dict[str, int] = {}
+    for batch in made.batches:
+        applied = await apply_batch(engine, nylas, run, batch, clock=lambda: ended or begun)
+        outcomes = dict(applied.outcomes)
+    close_run(engine, run, ended or begun)
+    return outcomes

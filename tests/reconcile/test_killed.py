@@ -1,0 +1,50 @@
+"""A process that applies a batch may die at any moment; the next one takes up what is open."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from support.batches import done, fault, people, planned, require_settled
+
+CHILD = [sys.executable, "-m", "support.children"]
+
+
+def apply_in_a_process(world, run, batch: int) -> subprocess.Popen:
+    url = world.engine.url.render_as_string(hide_password=False)
+    server = world.server
+    arguments = [url, server.base_url, server.api_key, str(run.run_id), str(batch)]
+    return subprocess.Popen([*CHILD, *arguments], cwd="tests")
+
+
+async def test_after_a_kill_each_mailbox_is_granted_once_and_the_lost_attempts_show(world):
+    fault(world, "latency", seconds=0.2)
+    run, made = await planned(world, people(400))
+    child = apply_in_a_process(world, run, *made.batches)
+    end = time.monotonic() + 60
+    while done(world.engine) < 100:
+        assert child.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.02)  # noqa: ASYNC251 - nothing else runs on this loop
+    child.send_signal(signal.SIGKILL)
+    assert child.wait(timeout=30) == -signal.SIGKILL
+    before = world.grants()
+    assert 100 <= done(world.engine) <= len(before) < 400
+    lost = [row for row in world.rows("attempts") if row["ended_at"] is None]
+    assert lost
+    world.control.delete("/faults")
+    assert apply_in_a_process(world, run, *made.batches).wait(timeout=60) == 0
+    require_settled(world, 400, killed=True)
+    after = world.grants()
+    assert {email: grant["id"] for email, grant in before.items()} == {
+        email: after[email]["id"] for email in before
+    }
+    assert [row for row in world.rows("attempts") if row["ended_at"] is None] == lost
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch):
+    """The child finds `support` beside the tests."""
+    monkeypatch.setenv("PYTHONPATH", "tests")
