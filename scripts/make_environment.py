@@ -74,7 +74,8 @@ def make(uv_version: str) -> None:
     STAMP.unlink(missing_ok=True)
     quiet = ["--quiet", "--disable-pip-version-check"]
     run([str(python), "-m", "pip", "install", *quiet, f"uv=={uv_version}"])
-    run([str(uv), "pip", "sync", "--quiet", "--python", str(python), str(LOCK)])
+    # --system-certs: networks with a gateway of their own put its certificate into the system
+    run([str(uv), "pip", "sync", "--quiet", "--system-certs", "--python", str(python), str(LOCK)])
 
 
 def is_ours(python: Path) -> bool:
