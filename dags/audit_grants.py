@@ -25,8 +25,8 @@ with DAG(
     },
     params={
         "tenants": Param(
-            [],
-            type="array",
+            None,
+            type=["null", "array"],
             items={"type": "string"},
             title="Tenants",
             description="One name a line, as in the tenants table; none means all of them.",
