@@ -78,7 +78,6 @@ def _settings(folder: Folder, ports: Ports, secrets: Secrets) -> dict[str, str]:
         "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder.airflow_home / 'airflow.db'}",
         "LOGGING__WORKER_LOG_SERVER_PORT": str(ports.worker_logs),
         "LOGGING__TRIGGER_LOG_SERVER_PORT": str(ports.trigger_logs),
-        "USAGE_DATA_COLLECTION__ENABLED": "False",
         "BULKGRANTS__BATCH_SIZE": "8",  # so that a small roster makes several batches
         "BULKGRANTS__GOOGLE_CONNECTOR_CONN_ID": "google_oauth",
     }

@@ -1,0 +1,118 @@
+"""What holds for the repository as a whole: its locks, its targets, the size of its rooms."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+FOLDERS = ["dags", "plugins", "include", "demo", "bench", "scripts", "tests"]
+MODULES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
+
+
+def read(name):
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def canonical(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def pins(name):
+    found = re.findall(r"^([\w.-]+)(?:\[[^\]]*\])?==([^\s;]+)", read(name), re.MULTILINE)
+    return {canonical(package): version for package, version in found}
+
+
+def wanted(requirements):
+    return {canonical(re.match(r"[\w.-]+", one)[0]) for one in requirements}
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+def test_a_lock_pins_everything_and_ends_with_the_project(name):
+    *head, last = read(name).splitlines()
+    assert last == "-e ."
+    assert all("==" in line for line in head if not line.lstrip().startswith("#"))
+    assert "://" not in read(name)
+    assert wanted(PROJECT["dependencies"]) <= pins(name).keys()
+    assert wanted(PROJECT["optional-dependencies"]["scaled-out"]) <= pins(name).keys()
+
+
+def test_what_is_tested_is_what_runs():
+    running, working = pins("requirements.txt"), pins("requirements-dev.txt")
+    assert running.items() <= working.items()
+    assert wanted(PROJECT["optional-dependencies"]["test"]) <= working.keys()
+
+
+def targets():
+    return re.search(r"^\.PHONY: (.+)$", read("Makefile"), re.MULTILINE)[1].split()
+
+
+def test_make_alone_shows_every_target():
+    shown = subprocess.run(
+        ["make", "--no-print-directory"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout
+    assert re.findall(r"^  make (\S+) +\S", shown, re.MULTILINE) == targets()
+
+
+def test_targets_are_names_only():
+    makefile = read("Makefile")
+    recipes = re.findall(r"^\t(.+)$", makefile, re.MULTILINE)
+    assert [line for line in recipes if re.search(r"[;|&]|\bif\b|\\$", line)] == []
+
+
+def test_the_readme_names_targets_that_exist():
+    named = set(re.findall(r"(?:`|^\$ )make ([a-z]+)", read("README.md"), re.MULTILINE))
+    assert {"demo", "test"} <= named <= set(targets())
+
+
+def test_ci_runs_the_readmes_test_command():
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    assert script.read_text(encoding="utf-8").rstrip().endswith("exec make test")
+
+
+def lines(path):
+    return path.read_text(encoding="utf-8").count("\n")
+
+
+def test_dag_files_fit_on_a_screen():
+    assert [path.name for path in (ROOT / "dags").glob("*.py") if lines(path) > 80] == []
+
+
+def test_no_module_is_longer_than_a_sitting():
+    work = [path for path in MODULES if not path.is_relative_to(ROOT / "tests")]
+    assert [str(path.relative_to(ROOT)) for path in work if lines(path) > 300] == []
+    assert [str(path.relative_to(ROOT)) for path in MODULES if lines(path) > 500] == []
+
+
+@pytest.fixture
+def make_environment():
+    spec = importlib.util.spec_from_file_location(
+        "make_environment", ROOT / "scripts/make_environment.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_python_of_today_may_make_the_environment(make_environment):
+    assert make_environment.why_not() == ""
+
+
+@pytest.mark.parametrize("version", [(3, 9, 2), (3, 10, 14), (3, 14, 0)])
+def test_another_python_is_told_which_one_is_needed(make_environment, monkeypatch, version):
+    monkeypatch.setattr(sys, "version_info", version)
+    assert "needs Python 3.11, 3.12 or 3.13" in make_environment.why_not()
+
+
+def test_a_python_without_venv_is_told_what_to_install(make_environment, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ensurepip", None)
+    assert "apt-get install python3" in make_environment.why_not()
