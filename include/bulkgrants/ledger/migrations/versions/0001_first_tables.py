@@ -5,7 +5,7 @@ from alembic import op
 
 from bulkgrants.ledger.moments import Moment
 from bulkgrants.ledger.tables import Exact
-from bulkgrants.ledger.views import VIEWS
+from bulkgrants.ledger.views import views
 
 revision = "0001"
 down_revision = None
@@ -246,5 +246,5 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("run_id", "provider", "email", name=op.f("pk_skips")),
     )
     # ### end Alembic commands ###
-    for name, query in VIEWS.items():
+    for name, query in views(op.get_bind().dialect.name).items():
         op.execute(f"CREATE VIEW {name} AS {query}")

@@ -1,0 +1,360 @@
+"""What is written about the ledger and about our words is true, and runs as it stands."""
+
+import asyncio
+import json
+import re
+import uuid
+from contextlib import contextmanager
+
+import httpx
+import pytest
+from sqlalchemy import create_engine, inspect, text
+from sqlalchemy.exc import ProgrammingError
+
+from bulkgrants.errors import Refusal
+from bulkgrants.ledger.engine import open_ledger, upgrade
+from bulkgrants.ledger.tables import metadata
+from bulkgrants.ledger.views import VIEWS
+from bulkgrants.model import (
+    Awaiting,
+    ChangeKind,
+    CredentialType,
+    GrantStatus,
+    Mode,
+    Outcome,
+    Provider,
+    SkipReason,
+)
+from bulkgrants.reconcile import queue
+from bulkgrants.reconcile.verify import DRIFT, VERIFIED
+from bulkgrants.rosters.rejects import RejectReason
+from reconcile.conftest import World, _credential, make_world, pem, server  # noqa: F401 - fixtures
+from support.ledger_docs import (
+    DELETIONS,
+    LEDGER,
+    QUESTIONS,
+    ROOT,
+    VOCABULARY,
+    documented_columns,
+    documented_values,
+    rows,
+    sections,
+)
+from support.ledger_history import LATELY, make_history, people
+
+ANONYMOUS = ("run_counts", "latest_runs", "latest_rosters", "coverage")
+HISTORY = ("attempts", "changes", "batches", "skips", "rejects")
+KINDS = {"reconcile", "audit"}
+VERDICTS = {VERIFIED, DRIFT}
+TENANTS_FAULT = {refusal for refusal in Refusal if refusal.concerns_tenant}
+VALUES = {
+    "run_counts.kind": KINDS,
+    "run_counts.mode": set(Mode),
+    "latest_runs.kind": KINDS,
+    "latest_runs.mode": set(Mode),
+    "coverage.provider": set(Provider),
+    "orphans.status": set(GrantStatus),
+    "fates.change": set(ChangeKind),
+    "fates.fate": {
+        *Outcome,
+        "rejected",
+        *(f"{kind} planned" for kind in ChangeKind if kind is not ChangeKind.REVOKE),
+        "revoke held",
+    },
+    "fates.verified": VERDICTS,
+    "runs.kind": KINDS,
+    "runs.mode": set(Mode),
+    "runs.counts": {
+        *("entries", "unchanged", "foreign", "rejected", "skip:…", "held", "open", "attempts"),
+        *ChangeKind,
+        *Outcome,
+        *VERDICTS,
+    },
+    "rejects.reason": set(RejectReason),
+    "changes.kind": set(ChangeKind),
+    "changes.provider": set(Provider),
+    "changes.state": {"planned", "held", "done"},
+    "changes.outcome": set(Outcome),
+    "changes.detail": {*Refusal, SkipReason.TENANT_QUARANTINED},
+    "changes.verified": VERDICTS,
+    "skips.provider": set(Provider),
+    "skips.reason": set(SkipReason),
+    "attempts.outcome": {*Outcome, queue.RETRIED, queue.STOPPED},
+    "grants.status": set(GrantStatus),
+    "escrow.provider": set(Provider),
+    "escrow.reason": set(Refusal) - TENANTS_FAULT,
+    "tenants.provider": set(Provider),
+    "tenants.awaiting": set(Awaiting),
+    "credentials.provider": set(Provider),
+    "credentials.credential_type": set(CredentialType),
+    "entries.provider": set(Provider),
+    "observed.status": set(GrantStatus),
+}
+
+
+def ask(engine, query):
+    with engine.connect() as connection:
+        return connection.execute(text(query)).all()
+
+
+def everything(engine, names):
+    return {name: ask(engine, f"SELECT * FROM {name}") for name in names}
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def world(request, tmp_path_factory):
+    """A ledger with a history, made once for each kind of database: tests leave it as it is."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path_factory.mktemp('history') / 'ledger.db'}"
+    else:
+        url = new_database(request.getfixturevalue("postgres_server"))
+    running, key = request.getfixturevalue("server"), request.getfixturevalue("pem")
+    engine = open_ledger(url)
+    upgrade(engine)
+    with httpx.Client(base_url=f"{running.base_url}/_standin") as control:
+        control.post("/reset").raise_for_status()
+        control.put("/limiter", json={"policy": "none"}).raise_for_status()
+        made = World(engine, running, control, _credential(running, key))
+        asyncio.run(make_history(made, key))
+        yield made
+    engine.dispose()
+
+
+def new_database(server_url):
+    name = f"t{uuid.uuid4().hex[:12]}"
+    admin = create_engine(server_url, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f'CREATE DATABASE "{name}"'))
+    admin.dispose()
+    return server_url.replace("/postgres?", f"/{name}?")
+
+
+@contextmanager
+def undone(engine):
+    """A connection whose work is not kept."""
+    with engine.connect() as connection:
+        yield connection
+        connection.rollback()
+
+
+def test_every_table_and_view_has_its_section_and_every_section_its_table_or_view():
+    assert set(documented_columns()) == set(metadata.tables) | set(VIEWS)
+
+
+def test_every_column_is_described_in_the_order_it_has(ledger):
+    seen = inspect(ledger)
+    actual = {
+        name: [column["name"] for column in seen.get_columns(name)]
+        for name in [*metadata.tables, *VIEWS]
+    }
+    assert documented_columns() == actual
+
+
+def test_every_column_says_what_it_holds_and_what_it_means():
+    for name, body in sections().items():
+        for row in rows(body):
+            assert len(row) == (2 if "." in name else 3), (name, row)
+            assert all(row), (name, row)
+
+
+def test_every_column_that_may_be_null_says_when():
+    silent = [
+        f"{table.name}.{column.name}"
+        for table in metadata.tables.values()
+        for column in table.columns
+        if column.nullable
+        and not any(
+            row[0] == column.name and "null" in row[2] for row in rows(sections()[table.name])
+        )
+    ]
+    assert silent == []
+
+
+def test_the_values_that_are_written_down_are_the_values_there_are():
+    assert documented_values() == VALUES
+
+
+def test_the_kinds_of_runs_are_those_of_the_dags():
+    kinds = {
+        kind
+        for path in (ROOT / "dags").glob("*.py")
+        for kind in re.findall(r'\bkind="(\w+)"', path.read_text())
+    }
+    assert kinds == KINDS
+
+
+@pytest.mark.parametrize("words", [SkipReason, Refusal, Outcome, ChangeKind, Mode])
+def test_every_word_of_the_code_is_explained_in_one_of_the_two(words):
+    both = LEDGER + VOCABULARY
+    assert [word for word in words if f"`{word}`" not in both] == []
+
+
+def test_each_word_is_explained_once():
+    words = re.findall(r"^\| \*\*(.+?)\*\*", VOCABULARY, flags=re.MULTILINE)
+    words = [word for word in words if word not in {"read", "send"}]
+    assert sorted(words) == sorted(set(words))
+    assert len(words) > 50
+
+
+@pytest.mark.parametrize("name", ["ledger.md", "vocabulary.md"])
+def test_no_line_is_too_long_to_read_beside_another_window(name):
+    lines = (ROOT / "docs" / name).read_text().splitlines()
+    assert [line for line in lines if len(line) > 140] == []
+
+
+def test_every_question_runs_as_it_stands_and_has_an_answer(world):
+    assert len(QUESTIONS) >= 10
+    assert [question for question in QUESTIONS if not ask(world.engine, question)] == []
+
+
+def test_what_a_ledger_holds_is_among_the_values_that_are_written_down(world):
+    for place, values in documented_values().items():
+        found = held(world.engine, *place.split("."))
+        assert found <= values, place
+
+
+def held(engine, name, column):
+    """The values of a column, as they are written down."""
+    found = {row[0] for row in ask(engine, f"SELECT CAST({column} AS TEXT) FROM {name}")} - {None}
+    match name, column:
+        case "changes", "detail":
+            return {detail.split(":")[0] for detail in found} - {""}
+        case "runs", "counts":
+            labels = {label for counts in found for label in json.loads(counts)}
+            return {"skip:…" if label.startswith("skip:") else label for label in labels}
+        case _:
+            return found
+
+
+def test_counts_as_columns_are_the_counts_of_the_run(world):
+    names = {"foreign": "foreign_grants", "open": "left_open", "drift": "drifted"}
+    names |= {kind: f"{kind}s" for kind in ChangeKind}
+    by_run = {row.run_id: row._mapping for row in ask(world.engine, "SELECT * FROM run_counts")}
+    for run in world.rows("runs"):
+        for label, count in (run["counts"] or {}).items():
+            if not label.startswith("skip:") and label not in {"entries", "rejected", "held"}:
+                assert by_run[run["id"]][names.get(label, label)] == count, label
+    assert sum(run["drifted"] for run in by_run.values()) == 1
+    assert sum(run["revokes"] for run in by_run.values()) > 0
+
+
+@pytest.mark.parametrize(
+    ("tenants", "mailbox", "whole"),
+    [
+        ("NULL", "NULL", True),
+        ("'null'", "NULL", True),
+        ("'[\"acme\"]'", "NULL", False),
+        ("NULL", "'a@b.example'", False),
+    ],
+)
+def test_a_run_is_whole_where_it_is_about_every_tenant_and_mailbox(world, tenants, mailbox, whole):
+    with undone(world.engine) as connection:
+        connection.execute(text(f"UPDATE runs SET tenants = {tenants}, mailbox = {mailbox}"))
+        found = connection.execute(text("SELECT DISTINCT whole FROM run_counts")).scalars().all()
+    assert [bool(one) for one in found] == [whole]
+
+
+def test_coverage_accounts_for_every_entry_and_names_tenants_without_any(world):
+    found = {row.tenant: row for row in ask(world.engine, "SELECT * FROM coverage")}
+    acme = found["acme"]
+    assert (acme.desired, acme.granted, acme.missing, acme.in_escrow) == (3, 2, 1, 1)
+    assert acme.granted + acme.missing + acme.invalid + acme.blocked == acme.desired
+    assert found["umbrella"].desired == 0
+
+
+def test_orphans_tell_ours_from_foreign_ones_and_from_rejected_rows(world):
+    rows = ask(world.engine, "SELECT email, owned, rejected FROM orphans ORDER BY email")
+    assert [(row.email.split("@")[0], bool(row.owned), bool(row.rejected)) for row in rows] == [
+        ("ben", True, True),
+        ("carl", True, False),
+        ("foreign", False, False),
+        ("former", True, False),
+    ]
+
+
+def test_fates_tell_of_rejected_rows_too(world):
+    fates = ask(world.engine, "SELECT fate, detail FROM fates WHERE email LIKE 'ben@%'")
+    assert any(row.fate == "rejected" and "conflicting_duplicate: " in row.detail for row in fates)
+
+
+def test_a_roster_that_a_crash_has_emptied_makes_no_orphans(world):
+    with undone(world.engine) as connection:
+        connection.execute(text("DELETE FROM entries"))
+        [complete] = connection.execute(text("SELECT complete FROM latest_rosters")).scalars()
+        assert not complete
+        assert connection.execute(text("SELECT * FROM orphans")).all() == []
+        assert connection.execute(text("SELECT * FROM coverage")).all() == []
+
+
+def test_a_run_that_was_turned_away_does_not_hide_the_newest_plan(world):
+    [latest] = ask(world.engine, "SELECT * FROM latest_runs")
+    [newest] = ask(world.engine, "SELECT id, mode_reason FROM runs ORDER BY id DESC LIMIT 1")
+    assert newest.mode_reason
+    assert latest.run_id < newest.id
+    assert latest.mode == Mode.APPLY
+
+
+def test_old_rows_can_be_deleted_as_described(world):
+    assert len(DELETIONS) == 10
+    ours = "WHERE run_id IN (SELECT id FROM runs WHERE opened_at < '2026-01-01')"
+    with undone(world.engine) as connection:
+
+        def count(rest):
+            return connection.execute(text(f"SELECT count(*) FROM {rest}")).scalar_one()
+
+        runs, old, all_of_it = count("runs"), {}, {}
+        for table in HISTORY:
+            old[table], all_of_it[table] = count(f"{table} {ours}"), count(table)
+        for statement in DELETIONS:
+            connection.execute(text(statement))
+        assert all(old.values())
+        assert {table: count(table) for table in HISTORY} == {
+            table: all_of_it[table] - old[table] for table in HISTORY
+        }
+        assert all(count(table) for table in HISTORY)
+        assert count("runs") == runs
+        assert count("runs WHERE opened_at < '2026-01-01' AND report IS NOT NULL") == 0
+        assert count("escrow") == 0
+        # nothing points to the old runs any more
+        connection.execute(text("DELETE FROM runs WHERE opened_at < '2026-01-01'"))
+
+
+async def test_the_next_run_goes_on_after_a_deletion(make_world, ledger, pem):  # noqa: F811
+    world = make_world(ledger)
+    await make_history(world, pem)
+    for statement in DELETIONS:
+        with ledger.begin() as connection:
+            connection.execute(text(statement))
+    assert world.now > LATELY
+    report = await world.reconcile(people("ada", "eve", "nobody"))
+    assert (report.counts["unchanged"], report.counts["refused"]) == (2, 1)
+
+
+def test_no_secret_is_anywhere_in_the_ledger(world, pem):  # noqa: F811 - the fixture
+    shown = repr(everything(world.engine, [*metadata.tables, *VIEWS]))
+    for secret in (world.server.api_key, "very-secret", "PRIVATE KEY", *pem.splitlines()[1:-1]):
+        assert secret not in shown
+
+
+def test_views_for_everybody_show_no_address(world):
+    shown = everything(world.engine, ANONYMOUS)
+    assert all(shown.values())
+    assert "@" not in repr(shown)
+    assert all("shows no address" in sections()[view] for view in ANONYMOUS)
+
+
+def test_in_postgresql_a_view_can_be_given_to_those_who_may_not_read_the_tables(postgres_url):
+    engine, role = open_ledger(postgres_url), f"r{uuid.uuid4().hex[:12]}"
+    upgrade(engine)
+    engine.dispose()
+    admin = create_engine(postgres_url.replace("postgresql://", "postgresql+psycopg://"))
+    with admin.connect() as connection:  # never committed, so the role is gone in the end
+        connection.execute(text(f"CREATE ROLE {role}"))
+        connection.execute(text(f"GRANT SELECT ON {', '.join(ANONYMOUS)} TO {role}"))
+        connection.execute(text(f"SET ROLE {role}"))
+        for view in ANONYMOUS:
+            connection.execute(text(f"SELECT * FROM {view}"))
+        with pytest.raises(ProgrammingError, match="permission denied"):
+            connection.execute(text("SELECT * FROM grants"))
+    admin.dispose()
+    assert f"GRANT SELECT ON {', '.join(ANONYMOUS)} TO" in LEDGER
