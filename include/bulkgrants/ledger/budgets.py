@@ -28,6 +28,8 @@ class Slots:
     first_in: float
     spacing: float
     count: int
+    asked_at: float
+    """By the database's clock, which all processes share; Unix seconds."""
 
     def waits(self) -> list[float]:
         """Seconds to wait for each slot."""
@@ -57,7 +59,7 @@ class Budget:
                 per_second=rate,
                 changed_at=row.changed_at if rate == row.per_second else now,
             )
-        return Slots(first_in=first - now, spacing=1 / rate, count=count)
+        return Slots(first_in=first - now, spacing=1 / rate, count=count, asked_at=now)
 
     def refused(self, pause: float) -> None:
         """Nylas refused a call as one too many: all wait `pause` seconds and go on slower.

@@ -68,7 +68,7 @@ runs = Table(
     Column("mode", String(20), nullable=False),  # apply | dry_run | audit
     Column("mode_reason", Text, nullable=False, default=""),
     Column("roster_date", Date, nullable=True),  # null for a table without partitions
-    Column("tenants", JSON, nullable=True),  # the filter; null means all
+    Column("tenants", JSON(none_as_null=True), nullable=True),  # the filter; null means all
     Column("mailbox", Text, nullable=True),  # the filter; null means all
     Column("token", BigInteger, nullable=False, default=0),  # of the lease it was opened under
     Column("opened_at", Moment, nullable=False),
@@ -115,7 +115,6 @@ tenants = Table(
     Column("enabled", Boolean, nullable=False),
     Column("listed", Boolean, nullable=False),  # whether the tenants table still names it
     Column("awaiting", String(20), nullable=True),  # consent | propagation | null when ready
-    Column("failures", Integer, nullable=False, default=0),  # tenant-wide refusals in a row
     Column("quarantined_until", Moment, nullable=True),
     Column("quarantine_reason", Text, nullable=False, default=""),
 )
@@ -264,7 +263,7 @@ attempts = Table(
     Column("claim", Integer, nullable=False),  # the batch's claim under which it was made
     Column("intended_at", Moment, nullable=False),
     Column("ended_at", Moment, nullable=True),  # null: the process died before it knew
-    Column("outcome", String(20), nullable=True),  # an Outcome, or `retried`
+    Column("outcome", String(20), nullable=True),  # an Outcome, `retried` or `stopped`
     Column("http_status", Integer, nullable=True),
     Column("message", Text, nullable=False, default=""),  # bounded, without secrets
 )

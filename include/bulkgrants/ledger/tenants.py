@@ -43,7 +43,6 @@ def record_tenants(connection: Connection, application: str, listed: Iterable[Te
             "enabled": tenant.enabled,
             "listed": True,
             "awaiting": Awaiting.CONSENT if tenant.provider is Provider.MICROSOFT else None,
-            "failures": 0,
             "quarantine_reason": "",
         }
         for tenant in listed
@@ -107,5 +106,5 @@ def release_quarantine(
             tenants.c.provider == provider,
             tenants.c.credential == credential,
         )
-        .values(quarantined_until=None, quarantine_reason="", failures=0)
+        .values(quarantined_until=None, quarantine_reason="")
     )

@@ -11,7 +11,7 @@ import re
 VIEWS: dict[str, str] = {
     "run_counts": """
         SELECT r.id AS run_id, r.application, r.key, r.kind, r.mode, r.mode_reason, r.roster_date,
-               (r.mailbox IS NULL AND coalesce(CAST(r.tenants AS TEXT), 'null') = 'null') AS whole,
+               (r.mailbox IS NULL AND r.tenants IS NULL) AS whole,
                r.opened_at, r.planned_at, r.closed_at, r.entries, r.rejected, r.observed,
                coalesce(CAST(r.counts ->> 'unchanged' AS BIGINT), 0) AS unchanged,
                coalesce(CAST(r.counts ->> 'foreign' AS BIGINT), 0) AS foreign_grants,
