@@ -61,14 +61,16 @@ class Standalone:
             components = psutil.Process(self._process.pid).children()
         except psutil.NoSuchProcess:
             components = []
-        for asked in (components, self.processes()):
-            _signal(asked, signal.SIGTERM)
-            self._wait_for_end(_GRACE, besides=self._process.pid if asked is components else None)
+        if components:
+            _signal(components, signal.SIGTERM)
+            self._wait_for_end(besides=self._process.pid)
+        _signal(self.processes(), signal.SIGTERM)
+        self._wait_for_end()
         _signal(self.processes(), signal.SIGKILL)
         self._process.wait()
 
-    def _wait_for_end(self, seconds: float, besides: int | None) -> None:
-        deadline = time.monotonic() + seconds
+    def _wait_for_end(self, besides: int | None = None) -> None:
+        deadline = time.monotonic() + _GRACE
         while time.monotonic() < deadline:
             self._process.poll()  # takes note of its end, or it would stay a zombie
             if all(process.pid == besides for process in self.processes()):
