@@ -70,3 +70,15 @@ def test_a_bad_setting_is_named(setting, option, value):
 
 def test_airflows_home_is_where_the_environment_says(airflow_env):
     assert airflow_home() == airflow_env
+
+
+def test_the_readme_names_every_setting_with_its_default():
+    from pathlib import Path
+
+    from bulkgrants_airflow.provider import OPTIONS
+
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    rows = [line for line in readme.splitlines() if line.startswith("| `")]
+    for name, option in OPTIONS.items():
+        row = next(row for row in rows if f"`{name}`" in row)
+        assert not option["default"] or f"`{option['default']}`" in row, name
