@@ -1,8 +1,8 @@
 """A process like an idle Airflow task, which carries out steps and says what each one cost.
 
-It reads one JSON object a line, `{"step": "plan", "arguments": {…}}`, and answers each with a line of figures: of the function
-`measured` in `bench.steps.plan`. The memory is that of all it imports, the time is its own.
-What anything else prints goes to standard error.
+It reads one JSON object a line, `{"step": "plan", "arguments": {…}}`, calls the function `measured`
+of `bench.steps.plan`, and answers with a line of figures. The memory is that of all it imports, the
+time is its own. What anything else prints goes to standard error.
 """
 
 from __future__ import annotations

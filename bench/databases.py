@@ -1,4 +1,4 @@
-"""Databases to measure on: a SQLite file and a PostgreSQL server, each fresh and stopped after use."""
+"""Ledgers to measure on: SQLite files, or databases of a PostgreSQL server that is ours alone."""
 
 from __future__ import annotations
 

@@ -17,10 +17,10 @@ from bench.crowd import (
     Crowd,
     numbers,
 )
+from bulkgrants.ledger import leases, runs
 from bulkgrants.ledger.engine import open_ledger
 from bulkgrants.ledger.tenants import record_tenants
 from bulkgrants.model import Mode, Provider, Tenant
-from bulkgrants.ledger import leases, runs
 
 NOW = datetime(2026, 3, 1, 2, 0, tzinfo=UTC)
 """When the nights take place."""

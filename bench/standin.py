@@ -88,11 +88,11 @@ def _throw_away_key() -> str:
 def standin(seed_grants: int = 0) -> Iterator[Standin]:
     """A stand-in with so many grants, for as long as the block."""
     command = [sys.executable, "-m", "nylas_standin", "--api-key", API_KEY]
-    process = subprocess.Popen(  # noqa: S603 - our own module
+    process = subprocess.Popen(
         [*command, "--seed-grants", str(seed_grants)], stdout=subprocess.PIPE, text=True
     )
     try:
-        assert process.stdout  # noqa: S101 - it is a pipe
+        assert process.stdout
         told = json.loads(process.stdout.readline())
         with requests.Session() as session:
             yield Standin(told["base_url"], told["client_id"], session)

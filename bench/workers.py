@@ -36,7 +36,7 @@ class Worker:
     """One such process."""
 
     def __init__(self, home: Path, standin: Standin | None) -> None:
-        self._process = subprocess.Popen(  # noqa: S603 - our own module
+        self._process = subprocess.Popen(
             [sys.executable, "-m", "bench.child"],
             cwd=REPOSITORY,
             env=_environment(home, standin),
@@ -48,13 +48,13 @@ class Worker:
     def begin(self, step: str, **arguments: object) -> None:
         """Have the step of that name in `bench.steps` carried out."""
         job = {"step": step, "arguments": arguments}
-        assert self._process.stdin  # noqa: S101 - it is a pipe
+        assert self._process.stdin
         self._process.stdin.write(json.dumps(job) + "\n")
         self._process.stdin.flush()
 
     def figures(self) -> Figures:
         """What the step that was begun has cost, once it is over. Raises RuntimeError."""
-        assert self._process.stdout  # noqa: S101 - it is a pipe
+        assert self._process.stdout
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError("A measured step failed; its error stands above.")
@@ -91,7 +91,8 @@ def run(home: Path, step: str, standin: Standin | None = None, **arguments: obje
 
 
 def _environment(home: Path, standin: Standin | None) -> dict[str, str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("AIRFLOW")}
+    inherited = os.environ.items()  # noqa: TID251 - handed on to a process
+    environment = {k: v for k, v in inherited if not k.startswith("AIRFLOW")}
     environment |= {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",

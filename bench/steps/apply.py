@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-from bulkgrants_airflow.hooks.nylas_async import NylasAsyncHook
-
 from bulkgrants.ledger import runs
 from bulkgrants.ledger.budgets import Budget
 from bulkgrants.ledger.engine import open_ledger
 from bulkgrants.ports import utc_now
 from bulkgrants.reconcile.apply import apply_batch
 from bulkgrants.reconcile.pacing import Pacer
+from bulkgrants_airflow.hooks.nylas_async import NylasAsyncHook
 
 
 def measured(url: str, run_id: int, batch: int, per_second: float) -> dict[str, float]:

@@ -24,8 +24,6 @@ WHERE a.email IS NULL
 
 def measured(rows: int, *, empty: bool) -> dict[str, float]:
     """The median of five comparisons of loaded tables, with the differing rows written down."""
-
-
     crowd = Crowd(rows)
     email = f"lower({AS_WRITTEN})"
     database = duckdb.connect()

@@ -14,10 +14,14 @@ from bulkgrants.ports import AsyncSender, Sender
 
 T = TypeVar("T")
 
-_AHEAD = 0.25
-"""Seconds of slots that a process takes at a time: few trips to the ledger, little hoarded."""
-_TOO_LATE = 0.25
-"""Seconds after which a slot is let go: what piled up in a stall must not leave in one burst."""
+_AHEAD = 0.1
+"""Seconds of slots that a process takes at a time: few trips to the ledger, and few slots lost to
+everybody when the process ends."""
+_TOO_LATE = 0.01
+"""Seconds after which a slot is let go. What piled up in a stall, if sent in one burst or into the
+slots of other processes, would be more than Nylas lets through in some second."""
+_REMEMBERED = 16
+"""Trips to the ledger by which the two clocks are compared."""
 _AFTER_REFUSAL = 1.0
 """Seconds that everybody waits after a 429 of Nylas that names no time; its window is a second."""
 
@@ -47,6 +51,7 @@ class Pacer(AsyncSender):
         self._sender = sender
         self._budget = budget
         self._slots: deque[float] = deque()
+        self._leads: deque[float] = deque(maxlen=_REMEMBERED)
         self._turn = asyncio.Lock()
 
     async def send(self, call: Call[T]) -> T:
@@ -61,22 +66,34 @@ class Pacer(AsyncSender):
             raise
 
     async def _wait(self) -> None:
+        """Until a slot that is met in time; a loop that was held up wakes all its sleepers late."""
         while True:
             slot = await self._next()
-            delay = slot - time.monotonic()
-            if delay > -_TOO_LATE:
-                await asyncio.sleep(max(0.0, delay))
+            await asyncio.sleep(max(0.0, slot - time.monotonic()))
+            if time.monotonic() - slot <= _TOO_LATE:
                 return
 
     async def _next(self) -> float:
         """The next slot, on this process's monotonic clock; asked for in turn."""
         async with self._turn:
+            if not self._leads:  # the first trip opens a connection, and would tell of its delay
+                await self._take(0)
+                await self._take(0)
             if not self._slots:
-                count = max(1, round(self._budget.ceiling * _AHEAD))
-                taken = await asyncio.to_thread(self._budget.reserve, count)
-                now = time.monotonic()
-                self._slots.extend(now + wait for wait in taken.waits())
+                await self._take(max(1, round(self._budget.ceiling * _AHEAD)))
             return self._slots.popleft()
+
+    async def _take(self, count: int) -> None:
+        """Slots from the ledger; none are taken where only the clocks are to be compared.
+
+        Every trip shows how far this process's clock is ahead of the database's, with the time
+        added that the answer took. The quickest of the last ones is nearest, so that a slow trip
+        moves no slot into those of other processes.
+        """
+        taken = await asyncio.to_thread(self._budget.reserve, count)
+        self._leads.append(time.monotonic() - taken.asked_at)
+        begin = taken.asked_at + min(self._leads)
+        self._slots.extend(begin + wait for wait in taken.waits())
 
 
 def _pause(error: RateLimited) -> float:
