@@ -150,6 +150,20 @@ async def test_a_slot_that_came_too_late_is_let_go(ledger):
     assert late[-1] - late[0] >= 10 / 40 - 0.05, "what piled up left in one burst"
 
 
+async def test_a_machine_that_is_always_late_sends_all_the_same(ledger):
+    async def hog() -> None:
+        while True:
+            time.sleep(0.03)  # noqa: ASYNC251 - no slot is ever met within 10 ms
+            await asyncio.sleep(0)
+
+    sender, hogging = Counting(), asyncio.create_task(hog())
+    pacer = Pacer(sender, budget_of(ledger, 100.0))
+    async with asyncio.timeout(20):
+        await asyncio.gather(*(pacer.send(list_connectors(1)) for _ in range(5)))
+    hogging.cancel()
+    assert len(sender.moments) == 5
+
+
 async def test_a_refusal_by_nylas_empties_the_hand_and_one_by_the_provider_does_not(ledger):
     nylas = RateLimited("too many", throttle=Throttle.NYLAS)
     provider = RateLimited("too many", throttle=Throttle.PROVIDER, after=600.0)

@@ -66,12 +66,17 @@ class Pacer(AsyncSender):
             raise
 
     async def _wait(self) -> None:
-        """Until a slot that is met in time; a loop that was held up wakes all its sleepers late."""
+        """Until a slot that is met in time; a loop that was held up wakes all its sleepers late.
+
+        Each slot that was missed doubles the patience, or a slow machine would never send.
+        """
+        too_late = _TOO_LATE
         while True:
             slot = await self._next()
             await asyncio.sleep(max(0.0, slot - time.monotonic()))
-            if time.monotonic() - slot <= _TOO_LATE:
+            if time.monotonic() - slot <= too_late:
                 return
+            too_late *= 2
 
     async def _next(self) -> float:
         """The next slot, on this process's monotonic clock; asked for in turn."""
