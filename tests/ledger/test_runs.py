@@ -1,11 +1,9 @@
 """A run is taken up again until it is planned; what was planned stays as it was."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 
 import pytest
-from sqlalchemy import text
 
 from bulkgrants.errors import Misconfigured, Superseded
 from bulkgrants.ledger import runs
@@ -13,7 +11,7 @@ from bulkgrants.ledger.engine import open_ledger, upgrade
 from bulkgrants.ledger.runs import Scope
 from bulkgrants.model import Mode
 from support.children import at_once, opened_alike
-from support.ledgers import APPLICATION, NOW, lease_run, opened, rows
+from support.ledgers import APPLICATION, NOW, lease_run, opened, rows, wait_until_blocked
 
 
 def record(engine, key="night", application=APPLICATION) -> int:
@@ -66,7 +64,7 @@ def test_a_person_may_have_named_a_run_as_the_next_number_would_be(ledger):
 def test_a_run_that_another_process_is_just_opening_is_not_opened_twice(postgres_url):
     ledger = open_ledger(postgres_url)
     upgrade(ledger)
-    with ledger.connect() as slow, ThreadPoolExecutor(1) as thread:
+    with ThreadPoolExecutor(1) as thread, ledger.connect() as slow:
         first = runs.open_record(
             slow, application=APPLICATION, key="night", kind="reconcile", now=NOW
         )
@@ -75,17 +73,6 @@ def test_a_run_that_another_process_is_just_opening_is_not_opened_twice(postgres
         slow.commit()
         assert other.result(timeout=30) == first
     ledger.dispose()
-
-
-def wait_until_blocked(ledger) -> None:
-    """Until some other connection of this database waits for a lock."""
-    waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
-    end = time.monotonic() + 30
-    while time.monotonic() < end:
-        with ledger.connect() as connection:
-            if connection.execute(waiting).scalar():
-                return
-    raise TimeoutError("Nobody waits for anything.")
 
 
 def test_processes_that_open_the_same_run_at_once_open_one(ledger):

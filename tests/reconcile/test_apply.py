@@ -300,15 +300,16 @@ async def test_a_refusal_keeps_a_mailbox_in_escrow_longer_each_time_until_it_is_
 ):
     engine, nylas = make_ledger(), FakeNylas()
     with_tenants(engine, "acme")
-    tried: list[int] = []
 
     def refuse(call) -> None:
         raise Refused("no such mailbox", refusal=Refusal.MAILBOX_UNKNOWN, status=400)
 
     nylas.before = refuse
-    for hour in (*range(48), *range(48, 32 * 24, 24)):
-        if (await applied_at(engine, nylas, NOW + timedelta(hours=hour))).get("refused"):
-            tried.append(hour)
+    tried = [
+        hour
+        for hour in (*range(48), *range(48, 32 * 24, 24))
+        if (await applied_at(engine, nylas, NOW + timedelta(hours=hour))).get("refused")
+    ]
     assert tried == [0, 6, 18, 41, *range(72, 28 * 24 + 1, 24)]
 
 

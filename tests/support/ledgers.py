@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Engine, insert, select, text
 
 from bulkgrants.ledger import runs
 from bulkgrants.ledger.runs import Run, Scope
@@ -96,3 +97,17 @@ def with_tenants(engine: Engine, *names: str) -> None:
 def granted(engine: Engine) -> dict[str, dict]:
     with engine.connect() as connection:
         return {row["email"]: dict(row) for row in connection.execute(select(grants)).mappings()}
+
+
+def wait_until_blocked(ledger: Engine) -> None:
+    """Until some other connection of this PostgreSQL database waits for a lock."""
+    waiting = text(
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    )
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        with ledger.connect() as connection:
+            if connection.execute(waiting).scalar():
+                return
+    raise TimeoutError("Nobody waits for anything.")

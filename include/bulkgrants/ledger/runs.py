@@ -103,7 +103,9 @@ def read_run(engine: Engine, run_id: int) -> Run:
 def require_unplanned(connection: Connection, run: Run) -> None:
     """Lock the run's record. Raises Superseded where it is planned or closed already."""
     row = connection.execute(
-        select(runs.c.planned_at, runs.c.closed_at).where(runs.c.id == run.run_id).with_for_update()
+        select(runs.c.planned_at, runs.c.closed_at)
+        .where(runs.c.id == run.run_id)
+        .with_for_update(key_share=True)
     ).one()
     if row.planned_at is not None or row.closed_at is not None:
         raise Superseded(

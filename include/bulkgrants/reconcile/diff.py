@@ -86,7 +86,12 @@ def _query(run: Run, compared: Table) -> Select[tuple[object, ...]]:
         )
         .select_from(compared.join(escrow, held_back, isouter=True))
         .where(compared.c.differs)
-        .order_by(compared.c.priority, compared.c.tenant, compared.c.provider, compared.c.email)
+        .order_by(
+            compared.c.priority,
+            compared.c.tenant.nulls_first(),
+            compared.c.provider,
+            compared.c.email,
+        )
     )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, Engine, Table, bindparam, exists, func, insert, select, update
+from sqlalchemy import Connection, Engine, Table, bindparam, func, insert, select, update
 
 from bulkgrants.errors import Unavailable
 from bulkgrants.ledger import leases, runs, tables
@@ -55,7 +56,9 @@ def plan(engine: Engine, run: runs.Run, *, batch_size: int, now: datetime) -> Pl
     """
     with engine.begin() as connection:
         known = connection.execute(
-            select(tables.runs.c.planned_at).where(tables.runs.c.id == run.run_id).with_for_update()
+            select(tables.runs.c.planned_at)
+            .where(tables.runs.c.id == run.run_id)
+            .with_for_update(key_share=True)  # foreign keys to it are no concern of ours
         ).scalar_one()
         leases.renew(connection, run.lease, now)
         if known is None:
@@ -87,7 +90,7 @@ def _write(
     connection: Connection, run: runs.Run, rows: Table, batch_size: int, now: datetime
 ) -> None:
     tally, digest = Counter[str](), hashlib.sha256()
-    _forget_orphans(connection, run)
+    _forget_orphans(connection, run, rows)
     by_tenant = standings(connection, run.application)
     seq = 0
     for block in candidates(connection, run, rows):
@@ -100,7 +103,7 @@ def _write(
             if not isinstance(decision, Skip):
                 seq += 1
                 row = _change_row(run.run_id, seq, candidate, decision)
-                digest.update("\t".join(map(str, row[2:9])).encode() + b"\n")
+                digest.update(json.dumps(row[2:9]).encode() + b"\n")
                 change_rows.append(row)
             elif decision.reason is not SkipReason.EQUAL:
                 skip_rows.append(_skip_row(run.run_id, candidate, decision))
@@ -162,17 +165,15 @@ def _counts(connection: Connection, run: runs.Run, tally: Counter[str]) -> dict[
     }
 
 
-def _forget_orphans(connection: Connection, run: runs.Run) -> None:
+def _forget_orphans(connection: Connection, run: runs.Run, compared: Table) -> None:
     """A grant that has an entry again is no orphan."""
-    has_entry = exists().where(
-        entries.c.application == run.application,
-        entries.c.provider == grants.c.provider,
-        entries.c.email == grants.c.email,
-    )
     connection.execute(
         update(grants)
         .where(
-            grants.c.application == run.application, grants.c.orphan_since.is_not(None), has_entry
+            grants.c.application == run.application,
+            compared.c.returned,
+            compared.c.provider == grants.c.provider,
+            compared.c.email == grants.c.email,
         )
         .values(orphan_since=None)
     )

@@ -1,0 +1,329 @@
+"""A plan is whole or not there, the same for the same changes, and never made from lost input."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import event, insert
+
+from bulkgrants.errors import Superseded, Unavailable
+from bulkgrants.ledger import leases, runs
+from bulkgrants.ledger.engine import open_ledger, reading, upgrade
+from bulkgrants.ledger.leases import LEASE_TERM
+from bulkgrants.ledger.runs import Scope
+from bulkgrants.ledger.tables import attempts
+from bulkgrants.model import Mode
+from bulkgrants.reconcile.plan import Plan, plan
+from bulkgrants.reconcile.report import close_run
+from support.ledgers import (
+    NOW,
+    entry,
+    grant,
+    granted,
+    opened,
+    put,
+    ready,
+    rows,
+    wait_until_blocked,
+    with_tenants,
+)
+
+
+def people(count: int) -> list[tuple[str, str]]:
+    return [("acme", f"user{number:05d}@example.com") for number in range(count)]
+
+
+def planned(engine, run, batch_size=2000, now=NOW) -> Plan:
+    return plan(engine, run, batch_size=batch_size, now=now)
+
+
+def plan_of(engine, *entries_, grants=(), mode=Mode.APPLY, scope=None, key="night") -> Plan:
+    """What is planned for these entries and grants, in a run that is closed afterwards."""
+    run = opened(engine, key, mode=mode, scope=scope)
+    ready(engine, run)
+    for table, found in (("entries", entries_), ("grants", grants)):
+        with engine.begin() as connection:
+            connection.exec_driver_sql(f"DELETE FROM {table}")
+        if found:
+            put(engine, table, *found)
+    with engine.begin() as connection:
+        runs.note(connection, run.run_id, entries=len(entries_))
+    made = planned(engine, runs.read_run(engine, run.run_id))
+    close_run(engine, runs.read_run(engine, run.run_id), NOW)
+    return made
+
+
+MICROSOFT = ({"provider": "microsoft"}, {"provider": "microsoft"})
+
+
+@pytest.mark.parametrize(
+    ("wanted", "there", "label"),
+    [
+        ({}, {}, "unchanged"),
+        ({}, None, "create"),
+        ({}, {"gone_at": NOW}, "create"),
+        ({}, {"status": "invalid"}, "renew"),
+        ({}, {"scopes": "other"}, "rescope"),
+        ({"scopes": ""}, {}, "rescope"),
+        ({}, {"blocked": True}, "skip:grant_blocked"),
+        ({}, {"credential_id": "cred-2"}, "skip:credential_differs"),
+        ({}, {"credential_id": None}, "skip:credential_differs"),
+        ({"credential_id": None}, {}, "skip:credential_not_registered"),
+        (None, {"orphan_since": NOW - timedelta(days=8)}, "revoke"),
+        (None, {}, "skip:in_grace"),
+        (None, {"owned": False}, "foreign"),
+        (MICROSOFT[0], MICROSOFT[1], "unchanged"),
+        (MICROSOFT[0], MICROSOFT[1] | {"scopes": "other"}, "unchanged"),
+        (MICROSOFT[0], MICROSOFT[1] | {"status": "invalid"}, "renew"),
+        ({}, {"owned": False}, "unchanged"),
+        ({}, {"tenant": "umbrella"}, "unchanged"),
+    ],
+)
+def test_each_single_difference_is_seen_and_nothing_else_is(ledger, wanted, there, label):
+    with_tenants(ledger, "acme")
+    entries_ = [] if wanted is None else [entry("acme", "a@example.com", **wanted)]
+    ours = {"owned": True, "tenant": "acme"}
+    grants = [] if there is None else [grant("a@example.com", **ours | there)]
+    made = plan_of(ledger, *entries_, grants=grants)
+    sizes = {"entries": len(entries_), "rejected": 0, "unchanged": 0, "foreign": 0}
+    assert made.counts == sizes | {label: 1}
+
+
+def test_providers_are_different_mailboxes_of_one_address(ledger):
+    made = plan_of(
+        ledger,
+        entry("acme", "a@example.com"),
+        grants=[grant("a@example.com", provider="microsoft")],
+    )
+    assert (made.counts["create"], made.counts["foreign"]) == (1, 1)
+
+
+def test_another_applications_sides_are_none_of_ours(ledger):
+    run = ready(ledger, opened(ledger), people(1))
+    put(ledger, "entries", entry("acme", "b@example.com", application="another"))
+    put(ledger, "grants", grant(people(1)[0][1], application="another", owned=True))
+    put(
+        ledger,
+        "escrow",
+        {
+            "application": "another",
+            "provider": "google",
+            "email": people(1)[0][1],
+            "tenant": "acme",
+            "reason": "no",
+            "refusals": 1,
+            "first_refused_at": NOW,
+            "due_at": None,
+        },
+    )
+    assert planned(ledger, run).counts == {
+        "create": 1,
+        "entries": 1,
+        "unchanged": 0,
+        "foreign": 0,
+        "rejected": 0,
+    }
+
+
+def test_a_second_call_gives_the_same_plan_whatever_has_changed_meanwhile(ledger):
+    run = ready(ledger, opened(ledger), people(5))
+    made = planned(ledger, run, batch_size=2)
+    assert made.batches == (1, 2, 3)
+    before = rows(ledger, "changes")
+    with ledger.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM entries")
+    assert planned(ledger, run, batch_size=1) == made
+    assert rows(ledger, "changes") == before
+
+
+@pytest.mark.parametrize("at", ["INSERT INTO batches", "UPDATE grants", "UPDATE runs"])
+def test_a_plan_that_is_killed_leaves_nothing(ledger, at):
+    stale = grant("gone@example.com", owned=True, tenant="acme")
+    put(ledger, "grants", stale)
+    run = ready(ledger, opened(ledger), people(5))
+
+    class Killed(BaseException):
+        pass
+
+    def kill(connection, cursor, statement, *_) -> None:
+        if statement.startswith(at):
+            raise Killed
+
+    event.listen(ledger, "after_cursor_execute", kill)
+    with pytest.raises(Killed):
+        planned(ledger, run)
+    event.remove(ledger, "after_cursor_execute", kill)
+    for table in ("changes", "skips", "batches"):
+        assert rows(ledger, table) == []
+    assert granted(ledger)["gone@example.com"] == stale
+    assert planned(ledger, run).counts["create"] == 5
+
+
+def test_more_candidates_than_fit_into_a_block_are_planned_in_order(ledger):
+    run = ready(ledger, opened(ledger), people(4_500))
+    made = planned(ledger, run, batch_size=1000)
+    assert made.counts["create"] == 4_500
+    assert made.batches == (1, 2, 3, 4, 5)
+    changes = sorted(rows(ledger, "changes"), key=lambda row: row["seq"])
+    assert [row["email"] for row in changes] == [email for _, email in people(4_500)]
+
+
+def test_however_large_the_plan_it_has_at_most_a_thousand_batches(make_ledger):
+    ledger = make_ledger()
+    run = ready(ledger, opened(ledger), people(2_501))
+    made = planned(ledger, run, batch_size=1)
+    assert len(made.batches) <= 1_000
+    spans = [(row["first_seq"], row["last_seq"]) for row in rows(ledger, "batches")]
+    covered = [seq for first, last in sorted(spans) for seq in range(first, last + 1)]
+    assert covered == list(range(1, 2_502))
+
+
+@pytest.mark.parametrize("mode", [Mode.DRY_RUN, Mode.AUDIT])
+def test_a_run_that_may_not_apply_has_the_same_plan_without_batches(ledger, mode):
+    wet = plan_of(ledger, entry("acme", "a@example.com"))
+    dry = plan_of(ledger, entry("acme", "a@example.com"), mode=mode, key="dry")
+    assert (dry.fingerprint, dry.counts) == (wet.fingerprint, wet.counts)
+    assert (wet.batches, dry.batches) == ((1,), ())
+
+
+def test_only_a_run_that_may_apply_adopts(ledger):
+    equal = (entry("acme", "a@example.com"),), [grant("a@example.com")]
+    plan_of(ledger, *equal[0], grants=equal[1], mode=Mode.DRY_RUN)
+    assert not granted(ledger)["a@example.com"]["owned"]
+    plan_of(ledger, *equal[0], grants=equal[1], key="wet")
+    adopted = granted(ledger)["a@example.com"]
+    assert (adopted["owned"], adopted["tenant"]) == (True, "acme")
+
+
+@pytest.mark.parametrize(
+    ("there", "wanted", "scope"),
+    [
+        ({"status": "invalid"}, {}, None),
+        ({"blocked": True}, {}, None),
+        ({"gone_at": NOW}, {}, None),
+        ({"scopes": "other"}, {}, None),
+        ({"credential_id": "other"}, {}, None),
+        ({"credential_id": None}, {"credential_id": None}, None),
+        ({"provider": "microsoft"}, {}, None),
+        ({}, {"email": "b@example.com"}, None),
+        ({}, {}, Scope(tenants=("umbrella",))),
+        ({}, {}, Scope(mailbox="b@example.com")),
+    ],
+)
+def test_what_is_not_just_as_the_roster_wants_it_is_not_adopted(ledger, there, wanted, scope):
+    wants = entry("acme", "a@example.com") | wanted
+    plan_of(ledger, wants, grants=[grant("a@example.com", **there)], scope=scope)
+    row = granted(ledger)["a@example.com"]
+    assert (row["owned"], row["tenant"]) == (False, None)
+
+
+def test_an_owned_grant_follows_its_entry_to_another_tenant(ledger):
+    ours = grant("a@example.com", owned=True, tenant="umbrella")
+    plan_of(ledger, entry("acme", "a@example.com"), grants=[ours])
+    assert granted(ledger)["a@example.com"]["tenant"] == "acme"
+
+
+def test_the_fingerprint_is_of_the_changes_and_of_nothing_else(ledger):
+    one, two = entry("acme", "a@example.com"), entry("umbrella", "b@example.com")
+    base = plan_of(ledger, one, two, key="base").fingerprint
+    assert plan_of(ledger, two, one, key="turned").fingerprint == base
+    unconcerned = [grant("foreign@example.com"), grant("c@example.com", owned=True)]
+    assert plan_of(ledger, one, two, grants=unconcerned, key="skips").fingerprint == base
+    invalid = grant("a@example.com", status="invalid")
+    other = [
+        plan_of(ledger, one),
+        plan_of(ledger, one, two | {"email": "c@example.com"}),
+        plan_of(ledger, one, two | {"tenant": "acme"}),
+        plan_of(ledger, one, two | {"scopes": "other"}),
+        plan_of(ledger, one, two | {"credential_id": "cred-2"}),
+        plan_of(ledger, one, two | {"provider": "microsoft"}),
+        plan_of(ledger, one, two, grants=[invalid]),
+        plan_of(ledger, one, two, grants=[invalid | {"grant_id": "other"}]),
+    ]
+    prints = {base, *(made.fingerprint for made in other)}
+    assert len(prints) == len(other) + 1
+
+
+def test_no_choice_of_names_makes_two_plans_look_alike(make_ledger):
+    """The fingerprint is what a person approves, and tenants name themselves."""
+    ledger = make_ledger()
+    whole = plan_of(ledger, entry("acme\tx", "a@example.com", scopes="y"))
+    split = plan_of(ledger, entry("acme", "a@example.com", scopes="x\ty"))
+    assert whole.fingerprint != split.fingerprint
+
+
+@pytest.mark.parametrize("lost", ["all", "one"])
+def test_a_staged_roster_that_was_lost_is_never_taken_for_an_empty_one(ledger, lost):
+    put(ledger, "grants", *(grant(e, owned=True, tenant="acme") for _, e in people(3)))
+    run = ready(ledger, opened(ledger), people(3))
+    which = "" if lost == "all" else " WHERE email = 'user00001@example.com'"
+    with ledger.begin() as connection:
+        connection.exec_driver_sql(f"DELETE FROM entries{which}")
+    with pytest.raises(Unavailable, match=r"incomplete \([02] of 3 entries\)"):
+        planned(ledger, run)
+    assert {row["orphan_since"] for row in granted(ledger).values()} == {None}
+    assert rows(ledger, "skips") == []
+
+
+@pytest.mark.parametrize("missing", ["entries", "observed"])
+def test_a_run_without_roster_or_listing_is_not_planned(ledger, missing):
+    run = ready(ledger, opened(ledger))
+    with ledger.begin() as connection:
+        runs.note(connection, run.run_id, **{missing: None})
+    with pytest.raises(Unavailable):
+        planned(ledger, runs.read_run(ledger, run.run_id))
+
+
+def test_a_run_that_lost_its_lease_plans_nothing(ledger):
+    late = ready(ledger, opened(ledger, "late"), people(3))
+    opened(ledger, "heir", now=NOW + LEASE_TERM)
+    with pytest.raises(Superseded):
+        planned(ledger, late)
+    assert rows(ledger, "changes") == rows(ledger, "batches") == []
+
+
+def test_a_grant_is_an_orphan_from_the_first_plan_without_its_entry_to_the_next_with_it(ledger):
+    with_tenants(ledger, "acme")
+    row = grant("a@example.com", owned=True, tenant="acme")
+    wanted = entry("acme", "a@example.com")
+    assert plan_of(ledger, grants=[row], key="first").counts["skip:in_grace"] == 1
+    assert granted(ledger)["a@example.com"]["orphan_since"] == NOW
+    seen = granted(ledger)["a@example.com"]
+    plan_of(ledger, wanted, grants=[seen], key="back")
+    assert granted(ledger)["a@example.com"]["orphan_since"] is None
+
+
+def test_a_filtered_run_knows_that_a_mailbox_outside_its_filter_has_its_entry_again(ledger):
+    old = grant("a@example.com", owned=True, tenant="acme", orphan_since=NOW - timedelta(days=30))
+    scope = Scope(tenants=("umbrella",))
+    made = plan_of(ledger, entry("acme", "a@example.com"), grants=[old], scope=scope)
+    assert made.counts == {"entries": 0, "unchanged": 0, "foreign": 0, "rejected": 0}
+    assert granted(ledger)["a@example.com"]["orphan_since"] is None
+
+
+def test_a_plan_waits_for_no_reader_and_readers_wait_for_no_plan(ledger):
+    """SQLite lets one process write; who only reads must not be taken for a writer."""
+    run = ready(ledger, opened(ledger), people(3))
+    with reading(ledger).connect() as reader:
+        reader.exec_driver_sql("SELECT count(*) FROM changes").scalar()
+        planned(ledger, run)
+    with ledger.begin() as writer:
+        writer.exec_driver_sql("UPDATE runs SET kind = 'other'")
+        assert runs.read_run(ledger, run.run_id).kind == "reconcile"
+
+
+def test_a_plan_that_is_asked_for_again_while_it_is_applied_blocks_no_task_for_ever(postgres_url):
+    """A task that writes holds the lease, and needs the run's record for its foreign keys."""
+    ledger = open_ledger(postgres_url)
+    upgrade(ledger)
+    run = ready(ledger, opened(ledger), people(3))
+    made = planned(ledger, run)
+    attempt = {"run_id": run.run_id, "seq": 1, "number": 1, "claim": 1, "intended_at": NOW}
+    with ThreadPoolExecutor(1) as thread, ledger.connect() as task:
+        leases.renew(task, run.lease, NOW)
+        again = thread.submit(planned, ledger, run)
+        wait_until_blocked(ledger)
+        task.execute(insert(attempts).values(attempt))
+        task.commit()
+        assert again.result(timeout=30) == made
+    ledger.dispose()
