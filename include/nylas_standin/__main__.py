@@ -6,6 +6,7 @@ import signal
 import sys
 
 from nylas_standin.config import Config
+from nylas_standin.redirect_uris import checked
 from nylas_standin.server import serve
 
 
@@ -17,7 +18,19 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--client-id", default=Config().client_id)
     parser.add_argument("--seed-grants", type=int, default=0, metavar="N")
     parser.add_argument("--seed", type=int, default=1, help="of all ids")
-    return parser.parse_args()
+    parser.add_argument(
+        "--redirect-uri",
+        action="append",
+        default=[],
+        metavar="URI",
+        help="one that the application has registered; may be given several times",
+    )
+    given = parser.parse_args()
+    try:
+        checked(given.redirect_uri)
+    except ValueError as error:
+        parser.error(str(error))
+    return given
 
 
 def main() -> int:
@@ -28,6 +41,7 @@ def main() -> int:
         client_id=given.client_id,
         seed=given.seed,
         seed_grants=given.seed_grants,
+        redirect_uris=tuple(given.redirect_uri),
     )
 
     def announce(base_url: str) -> None:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from nylas_standin.redirect_uris import checked
+
 
 @dataclass(frozen=True, slots=True)
 class Config:
@@ -13,3 +15,8 @@ class Config:
     """All ids come from generators seeded with this: the same story gives the same ids."""
     seed_grants: int = 0
     """So many grants exist from the start, and again after every reset."""
+    redirect_uris: tuple[str, ...] = ()
+    """Where the application may be led back to."""
+
+    def __post_init__(self) -> None:
+        checked(self.redirect_uris)

@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from fastapi import APIRouter, FastAPI, HTTPException, Response
 from pydantic import TypeAdapter, ValidationError
 
-from nylas_standin import control_faults, control_providers
+from nylas_standin import consent_screen, control_faults, control_microsoft, control_providers
 from nylas_standin.control_context import TheStandin, TheWorld
 from nylas_standin.control_models import (
     ClockRequest,
@@ -40,8 +40,9 @@ def create_control(standin: Standin) -> FastAPI:
         openapi_url=f"{PREFIX}/openapi.json",
     )
     control.state.standin = standin
-    for part in (router, control_providers.router, control_faults.router):
-        control.include_router(part, prefix=PREFIX)
+    control.include_router(router, prefix=PREFIX)
+    for part in (control_providers, control_faults, control_microsoft, consent_screen):
+        control.include_router(part.router, prefix=PREFIX)
     return control
 
 

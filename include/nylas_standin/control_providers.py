@@ -1,8 +1,9 @@
 """The control plane's say in what Google and Microsoft know and honour."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, HTTPException
 
 from nylas_standin.control_context import TheWorld
+from nylas_standin.redirect_uris import checked
 from nylas_standin.refresh_tokens import TokenOwner
 
 router = APIRouter()
@@ -57,3 +58,19 @@ async def revoke_keys(world: TheWorld, body: list[str]) -> list[str]:
 async def give_out(world: TheWorld, body: dict[str, TokenOwner | None]) -> dict[str, int]:
     """Says which refresh tokens exist and whose they are; null takes one back."""
     return {"tokens": world.refresh_tokens.put(body)}
+
+
+@router.get("/redirect-uris")
+async def redirect_uris(world: TheWorld) -> list[str]:
+    """Where the application may be led back to."""
+    return [*world.redirect_uris]
+
+
+@router.put("/redirect-uris")
+async def register(world: TheWorld, body: list[str]) -> list[str]:
+    """Registers these, and no others."""
+    try:
+        world.redirect_uris = checked(body)
+    except ValueError as error:
+        raise HTTPException(422, str(error)) from None
+    return await redirect_uris(world)

@@ -7,6 +7,7 @@ from nylas_standin.checks import Fields, as_fields
 from nylas_standin.envelopes import ApiError, Reply, invalid
 from nylas_standin.google import IDENTITY_SCOPES
 from nylas_standin.grants import render
+from nylas_standin.microsoft_credentials import identity_of
 from nylas_standin.provider_errors import FAILURES, ProviderFailure, refused_by_provider
 from nylas_standin.records import PROVIDERS, Connector, Credential, Grant, Shape
 from nylas_standin.wire import Json
@@ -101,9 +102,24 @@ def _service_account(
 
 
 def _admin_consent(world: World, credential: Credential, settings: Fields) -> Permission:
+    """Whatever the tenant consented to, as far as it is in force: nobody chooses scopes here."""
     settings.only({"credential_id", "email_address"}, world.switches)
     email = _address(world, settings)
-    raise _refusal(world, "microsoft", email, world.microsoft.refusal(credential, email))
+    identity = identity_of(world, credential)
+    if identity is None:
+        raise _unusable(world, "Neither the credential nor its connector has a client id.")
+    scopes = world.microsoft.scopes(identity, email, world.clock.now(), world.switches)
+    if not isinstance(scopes, ProviderFailure) and not world.google.has_mailbox(email):
+        scopes = FAILURES["mailbox_not_enabled"]
+    if isinstance(scopes, ProviderFailure):
+        raise _refusal(world, "microsoft", email, scopes)
+    granted: dict[str, Json] = {
+        "app_permission": True,
+        "app_permission_scopes": [*scopes],
+        "credential_id": credential.id,
+        "credential_type": credential.type,
+    }
+    return Permission(email, [*scopes], granted)
 
 
 def _refresh_token(world: World, credential: Credential, settings: Fields) -> Permission:

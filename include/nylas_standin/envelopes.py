@@ -22,6 +22,8 @@ class Reply:
     status: int = 200
     data: Json = None
     page: Page | None = None
+    location: str | None = None
+    """Where a redirect leads, which is all it says."""
 
 
 class ApiError(Exception):
@@ -84,7 +86,9 @@ def throttled(switches: Switches) -> ApiError:
 
 
 def render_reply(reply: Reply, request_id: str) -> Rendered:
-    """The success envelope."""
+    """The success envelope, or a redirect."""
+    if reply.location is not None:
+        return Rendered(reply.status, b"", {"location": reply.location})
     envelope: dict[str, Json] = {"request_id": request_id}
     if reply.data is not None:
         envelope["data"] = reply.data

@@ -73,18 +73,19 @@ async def pass_through(world: World, call: Call, *, authorized: bool, content_ty
     def refused(error: ApiError) -> Outcome:
         return Outcome(name, render_error(error, request_id, switches), request_id)
 
-    if not authorized:
+    if not authorized and (found is None or not found[0].keyless):
         return refused(unauthorized(switches))
     if found is None:
         return refused(not_found("There is no such route."))
     route, call.params = found
-    if not world.limiter.admit(route.group):
+    limited = not route.keyless or switches.connect_auth_limited
+    if limited and not world.limiter.admit(route.group):
         world.stats.limited()
         return refused(throttled(switches))
     world.stats.admitted()
     if "charset" in content_type and switches.charset == "refuse":
         return refused(invalid("only JSON and multipart supported"))
-    if route.group == "authentication":
+    if route.by_mailbox:
         world.stats.mailbox((address_of(world, call) or "").lower())
     if not world.faults and switches.latency_seconds <= 0:
         return Outcome(name, _handle(world, call, route, request_id), request_id)

@@ -46,7 +46,9 @@ class Google:
         delegated = self.delegations.get(credential.data["client_email"])
         if delegated is not None and not delegated.issuperset(scopes):
             return FAILURES["unauthorized_client"]
+        return None if self.has_mailbox(email) else FAILURES["unknown_mailbox"]
+
+    def has_mailbox(self, email: str) -> bool:
+        """Whether the directory has that address; it serves Microsoft's tenants as well."""
         mailboxes = self.directory.get(email.rpartition("@")[2].lower())
-        if mailboxes is not None and email.lower() not in mailboxes:
-            return FAILURES["unknown_mailbox"]
-        return None
+        return mailboxes is None or email.lower() in mailboxes

@@ -10,11 +10,12 @@ def _uuid4(bits: int) -> str:
 
 
 class Ids:
-    """Records and requests have a generator each, so that reading does not change what is made."""
+    """Each kind has a generator of its own, so that reading does not change what is made."""
 
     def __init__(self, seed: int) -> None:
         self._records = Random(f"records {seed}")  # noqa: S311 - ids that repeat, not secrets
         self._requests = Random(f"requests {seed}")  # noqa: S311 - the same
+        self._consents = Random(f"consents {seed}")  # noqa: S311 - the same
         self._flows = Random(f"flows {seed}")  # noqa: S311 - the same
 
     def record(self) -> str:
@@ -27,6 +28,10 @@ class Ids:
         if style == "numbered":
             return f"{bits % 9_000_000_000 + 1_000_000_000}-{_uuid4(bits)}"
         return _uuid4(bits)
+
+    def consent(self) -> str:
+        """The id of a link to the consent screen that was opened."""
+        return _uuid4(self._consents.getrandbits(128))
 
     def flow(self) -> str:
         """The value of x-fastly-id."""

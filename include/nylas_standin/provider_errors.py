@@ -72,6 +72,18 @@ FAILURES: dict[str, ProviderFailure] = {
     "application_not_in_tenant": _aadsts(
         700016, "unauthorized_client", "Application was not found in the directory."
     ),
+    "grant_type_on_common": _aadsts(
+        9001023, "invalid_request", "The grant type is not supported over the /common endpoint."
+    ),
+    "insufficient_privileges": ProviderFailure(
+        403,
+        {
+            "error": {
+                "code": "Authorization_RequestDenied",
+                "message": "Insufficient privileges to complete the operation.",
+            }
+        },
+    ),
 }
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from nylas_standin import connectors, credentials, custom_auth, grants
+from nylas_standin import connect_auth, connectors, credentials, custom_auth, grants
 from nylas_standin.calls import Call
 from nylas_standin.envelopes import Reply
 from nylas_standin.world import World
@@ -20,6 +20,10 @@ class Route:
     group: str
     """Its group in the documented table of limits; custom authentication's is a guess."""
     handler: Handler
+    keyless: bool = False
+    """Whether it is for browsers, which have no key."""
+    by_mailbox: bool = False
+    """Whether each call is about one mailbox, and counted for it."""
 
     @property
     def name(self) -> str:
@@ -39,7 +43,10 @@ ROUTES = (
     Route("GET", f"{_CREDS}/{{credential_id}}", "connectors", credentials.get),
     Route("PATCH", f"{_CREDS}/{{credential_id}}", "connectors", credentials.update),
     Route("DELETE", f"{_CREDS}/{{credential_id}}", "connectors", credentials.delete),
-    Route("POST", "/v3/connect/custom", "authentication", custom_auth.authenticate),
+    Route("GET", "/v3/connect/auth", "authentication", connect_auth.begin, keyless=True),
+    Route(
+        "POST", "/v3/connect/custom", "authentication", custom_auth.authenticate, by_mailbox=True
+    ),
     Route("GET", "/v3/grants", "grants", grants.list_all),
     Route("GET", "/v3/grants/{grant_id}", "grants", grants.get),
     Route("PATCH", "/v3/grants/{grant_id}", "grants", grants.update),

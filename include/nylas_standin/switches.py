@@ -50,5 +50,30 @@ class Switches:
     provider_failure_status: Literal["400", "provider"] = "400"
     provider_failure_type: str = "grant.invalid_authentication"
 
+    redirect_refused_type: Literal["invalid_query_params", "grant.callback_uri_not_allowed"] = (
+        "invalid_query_params"
+    )
+    connect_auth_limited: bool = False
+    consent_without_credential: Literal["refuse", "active"] = "refuse"
+    consent_scope_with_common: Literal["refuse", "ignore"] = "refuse"
+    consent_scope_override: Literal["application", "configured", "delegated"] = "application"
+    consent_obstacle: Literal["page", "redirect"] = "page"
+    consent_success_form: Literal["nylas", "microsoft"] = "nylas"
+    consent_declined_error: Literal["access_denied", "consent_required", "permission_denied"] = (
+        "access_denied"
+    )
+    consent_error_uri: bool = True
+    consent_error_code: bool = False
+    consent_error_admin_consent: bool = False
+    consent_again: Literal["adds", "replaces"] = "adds"
+    consent_missing_error: Literal["consent_missing", "application_not_in_tenant"] = (
+        "consent_missing"
+    )
+    consent_withdrawn_invalidates: bool = True
+    secret_expired_invalidates: bool = True
+    common_tenant: Literal["domain", "consent", "refuse"] = "domain"
+    propagation_none: Literal["empty", "refuse"] = "empty"
+    user_lookup_needs_scope: bool = False
+
     grant_credential_id_top_level: bool = True
     grant_found_by_email: bool = False

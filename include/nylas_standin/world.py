@@ -33,6 +33,7 @@ class World:
     google: Google = field(default_factory=Google)
     microsoft: Microsoft = field(default_factory=Microsoft)
     refresh_tokens: RefreshTokens = field(default_factory=RefreshTokens)
+    redirect_uris: tuple[str, ...] = ()
 
     def invalidate(self, credential_id: str) -> None:
         """Every grant of a credential stops working."""
@@ -44,4 +45,9 @@ class World:
 
 def new_world(config: Config) -> World:
     """A world without any record."""
-    return World(config=config, ids=Ids(config.seed), faults=Faults(config.seed))
+    return World(
+        config=config,
+        ids=Ids(config.seed),
+        faults=Faults(config.seed),
+        redirect_uris=config.redirect_uris,
+    )

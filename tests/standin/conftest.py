@@ -50,6 +50,13 @@ def api(server: Running, control: httpx.Client) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
+def browser(server: Running, control: httpx.Client) -> Iterator[httpx.Client]:
+    """Somebody without a key, who follows no redirect by himself."""
+    with httpx.Client(base_url=server.base_url) as client:
+        yield client
+
+
+@pytest.fixture
 def key_file(pem: str) -> dict[str, str]:
     return {
         "type": "service_account",

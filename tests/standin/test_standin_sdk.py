@@ -1,5 +1,6 @@
 """The official Python SDK, unchanged, against the stand-in."""
 
+import httpx
 import pytest
 from nylas import Client
 from nylas.models.errors import NylasApiError
@@ -85,3 +86,35 @@ def test_a_wrong_key_reaches_the_caller(server, control):
     with pytest.raises(NylasApiError) as caught:
         stranger.grants.list()
     assert caught.value.status_code == 401
+
+
+def test_the_admin_consent_link_is_good_as_the_sdk_builds_it(sdk, server, control):
+    redirect = "http://localhost:5000/callback?x=1"
+    control.put("/redirect-uris", json=[redirect])
+    settings = {"client_id": "azure-app", "client_secret": "s"}
+    sdk.connectors.create({"provider": "microsoft", "settings": settings, "scope": ["Mail.Read"]})
+    body = {
+        "name": "m",
+        "credential_type": "adminconsent",
+        "credential_data": {"tenant": "contoso.example"},
+    }
+    credential_id = sdk.connectors.credentials.create("microsoft", body).data.id
+    state = "s/1 &=" + "é" * 250
+    url = sdk.auth.url_for_admin_consent(
+        {
+            "client_id": server.standin.config.client_id,
+            "redirect_uri": redirect,
+            "credential_id": credential_id,
+            "state": state,
+            "scope": ["https://graph.microsoft.com/Mail.Read", "User.Read.All"],
+            "login_hint": "admin@contoso.example",
+        }
+    )
+    assert httpx.get(url).status_code == 302
+    answer = control.post("/microsoft/requests/answer", json={"state": state}).json()
+    assert answer["location"].startswith(f"{redirect}&admin_consent=true&state=")
+    control.put("/clock", json={"advance": 300})
+    settings = {"credential_id": credential_id, "email_address": "a@contoso.example"}
+    made = sdk.auth.custom_authentication({"provider": "microsoft", "settings": settings}).data
+    assert (made.grant_status, made.scope) == ("valid", ["Mail.Read", "User.Read.All"])
+    assert made.settings["app_permission_scopes"] == made.scope
