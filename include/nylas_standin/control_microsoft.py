@@ -124,7 +124,8 @@ async def give(world: TheWorld, body: GivenConsent) -> Shown:
     microsoft = world.microsoft
     client_id = _client_id(world, body)
     app = microsoft.apps.get(client_id)
-    scopes = body.scopes or [*(() if app is None else app.scopes)]
+    configured = [] if app is None else [*app.scopes]
+    scopes = configured if body.scopes is None else body.scopes
     consent = Consent(
         tenant=microsoft.tenants.canonical(body.tenant),
         client_id=client_id,

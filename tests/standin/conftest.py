@@ -11,6 +11,7 @@ from nylas_standin.config import Config
 from nylas_standin.server import Running, serve_in_thread
 
 READONLY = "https://www.googleapis.com/auth/gmail.readonly"
+REDIRECT = "https://app.example/callback?from=nylas"
 
 
 @pytest.fixture(scope="session")
@@ -99,3 +100,40 @@ def authenticate(api: httpx.Client, credential_id: str) -> Callable[..., httpx.R
         return api.post("/v3/connect/custom", json=body)
 
     return post
+
+
+@pytest.fixture
+def consent_credential(api, control):
+    """Makes an adminconsent credential."""
+    control.put("/redirect-uris", json=[REDIRECT])
+    settings = {"client_id": "azure-app", "client_secret": "hidden"}
+    api.post("/v3/connectors", json={"provider": "microsoft", "settings": settings})
+
+    def make(**data) -> str:
+        body = {"name": f"m{data}", "credential_type": "adminconsent", "credential_data": data}
+        answer = api.post("/v3/connectors/microsoft/creds", json=body)
+        assert answer.status_code == 201
+        return answer.json()["data"]["id"]
+
+    return make
+
+
+@pytest.fixture
+def link(server, consent_credential, browser):
+    """Opens a link to the consent screen; None leaves a parameter out."""
+
+    def follow(data=None, **changes):
+        query = {
+            "client_id": server.standin.config.client_id,
+            "redirect_uri": REDIRECT,
+            "response_type": "adminconsent",
+            "provider": "microsoft",
+            "state": "s-1",
+        } | changes
+        if "credential_id" not in query:
+            query["credential_id"] = consent_credential(**(data or {}))
+        return browser.get(
+            "/v3/connect/auth", params={k: v for k, v in query.items() if v is not None}
+        )
+
+    return follow

@@ -48,6 +48,20 @@ def test_a_process_that_is_still_seeding_ends_in_peace_too():
         assert process.wait(timeout=20) == 0
 
 
+def test_a_process_registers_the_redirects_it_is_told_of_and_refuses_those_that_cannot_be():
+    uris = ["http://localhost/a", "https://app.example/b"]
+    with _start(*(word for uri in uris for word in ("--redirect-uri", uri))) as process:
+        base_url = json.loads(process.stdout.readline())["base_url"]
+        assert httpx.get(f"{base_url}/_standin/redirect-uris").json() == uris
+        httpx.post(f"{base_url}/_standin/reset")
+        assert httpx.get(f"{base_url}/_standin/redirect-uris").json() == uris
+        process.terminate()
+        process.communicate(timeout=20)
+    with _start("--redirect-uri", "http://app.example/") as process:
+        assert "this machine only" in process.communicate(timeout=20)[1]
+    assert process.returncode == 2
+
+
 def test_a_process_needs_a_key():
     command = [sys.executable, "-m", "nylas_standin"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)

@@ -275,6 +275,7 @@ def test_a_consent_is_given_by_the_credential_s_application_too(control, credent
     given = control.post(CONSENTS, json={"tenant": TENANT, "credential_id": credential()}).json()
     assert (given["client_id"], given["scopes"], given["version"]) == ("azure-app", SCOPES, "v1")
     assert control.post(CONSENTS, json={"tenant": TENANT}).status_code == 422
+    assert _consent(control, client_id="other", scopes=[])["scopes"] == []
 
 
 def test_what_is_known_of_tenants_can_be_read_and_forgotten(control):
