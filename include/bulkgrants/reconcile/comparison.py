@@ -51,12 +51,14 @@ class Totals:
 
 
 def totals(connection: Connection, run: Run) -> Totals:
-    """Sizes of both sides."""
-    desired, actual = _desired(run), _actual(run)
-    return Totals(
-        entries=connection.execute(select(func.count()).select_from(desired)).scalar_one(),
-        grants=connection.execute(select(func.count()).select_from(actual)).scalar_one(),
-    )
+    """Sizes of both sides; the whole roster was counted when it was staged."""
+
+    def size(side: FromClause) -> int:
+        return connection.execute(select(func.count()).select_from(side)).scalar_one()
+
+    counted = run.entries if run.scope.whole else None
+    entries_within = size(_desired(run)) if counted is None else counted
+    return Totals(entries_within, size(_actual(run)))
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, Engine, Table, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Engine, Table, bindparam, exists, func, insert, select, update
 
 from bulkgrants.errors import Unavailable
 from bulkgrants.ledger import leases, runs, tables
@@ -90,7 +90,7 @@ def _write(
     connection: Connection, run: runs.Run, rows: Table, batch_size: int, now: datetime
 ) -> None:
     tally, digest = Counter[str](), hashlib.sha256()
-    _forget_orphans(connection, run, rows)
+    _forget_orphans(connection, run)
     by_tenant = standings(connection, run.application)
     seq = 0
     for block in candidates(connection, run, rows):
@@ -165,15 +165,17 @@ def _counts(connection: Connection, run: runs.Run, tally: Counter[str]) -> dict[
     }
 
 
-def _forget_orphans(connection: Connection, run: runs.Run, compared: Table) -> None:
-    """A grant that has an entry again is no orphan."""
+def _forget_orphans(connection: Connection, run: runs.Run) -> None:
+    """A grant that has an entry again is no orphan, whatever this run is about."""
+    has_entry = exists().where(
+        entries.c.application == run.application,
+        entries.c.provider == grants.c.provider,
+        entries.c.email == grants.c.email,
+    )
     connection.execute(
         update(grants)
         .where(
-            grants.c.application == run.application,
-            compared.c.returned,
-            compared.c.provider == grants.c.provider,
-            compared.c.email == grants.c.email,
+            grants.c.application == run.application, grants.c.orphan_since.is_not(None), has_entry
         )
         .values(orphan_since=None)
     )

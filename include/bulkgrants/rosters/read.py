@@ -15,7 +15,7 @@ from bulkgrants.rosters.partitions import of_day, probe
 from bulkgrants.rosters.sources import Source, labelled
 from bulkgrants.rosters.warehouse import our_error, reading, resolve_columns
 
-CHUNK_ROWS = 20_000
+CHUNK_ROWS = 10_000
 
 
 def read_chunks(
