@@ -216,7 +216,7 @@ async def test_staging_that_the_database_has_lost_is_read_again_and_never_taken_
                 connection.exec_driver_sql("DELETE FROM observed")
             crashed = True
 
-    for email in [f"more{number}@example.com" for number in range(270)]:
+    for email in [f"more{number}@example.com" for number in range(1200)]:
         nylas.has(email)
     nylas.before = crash
     with pytest.raises(Unavailable, match="staged"):
