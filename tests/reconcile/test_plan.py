@@ -69,6 +69,7 @@ MICROSOFT = ({"provider": "microsoft"}, {"provider": "microsoft"})
         ({}, {"credential_id": "cred-2"}, "skip:credential_differs"),
         ({}, {"credential_id": None}, "skip:credential_differs"),
         ({"credential_id": None}, {}, "skip:credential_not_registered"),
+        ({"credential_id": None}, None, "skip:credential_not_registered"),
         (None, {"orphan_since": NOW - timedelta(days=8)}, "revoke"),
         (None, {}, "skip:in_grace"),
         (None, {"owned": False}, "foreign"),

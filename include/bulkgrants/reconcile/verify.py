@@ -7,6 +7,7 @@ from collections import Counter
 
 from sqlalchemy import Engine, Row, bindparam, func, select, update
 
+from bulkgrants.errors import Unavailable
 from bulkgrants.ledger import leases
 from bulkgrants.ledger.engine import reading
 from bulkgrants.ledger.runs import Run
@@ -26,17 +27,25 @@ async def verify(engine: Engine, sender: AsyncSender, run: Run, *, clock: Clock)
 
     Every authentication moves a grant to the head of the list by `updated_at`, so the pages down to
     the run's first one hold them all: the cost grows with the changes. A grant that is missing
-    there, or differs, is drift. Gives how many are verified and how many drifted.
+    there, or differs, is drift. Gives how many are verified and how many drifted. Raises what the
+    sender raises once retries are used up, and Superseded.
     """
     oldest = await asyncio.to_thread(_oldest, engine, run)
     offset = 0
+    before: tuple[Grant, ...] = ()
     while oldest is not None:
         call = list_grants(limit=PAGE_SIZE, offset=offset, sort_by="updated_at", order_by="desc")
         page = await send_with_retries_async(sender, call, pause=asyncio.sleep)
+        if page.items and page.items == before:
+            raise Unavailable(
+                f"Nylas gave the same page of grants at offset {offset} as at the one before; "
+                "what was applied cannot be verified."
+            )
         await asyncio.to_thread(_compare, engine, run, page.items, clock)
         if page.is_last or page.items[-1].updated_at < oldest:
             break
         offset += len(page.items)
+        before = page.items
     return await asyncio.to_thread(_conclude, engine, run, clock)
 
 

@@ -1,0 +1,117 @@
+"""Whoever has lost the lease, or the batch, writes nothing more, whatever he was about to write."""
+
+import asyncio
+
+import pytest
+
+from bulkgrants.errors import Superseded
+from bulkgrants.ledger.leases import LEASE_TERM
+from bulkgrants.model import Outcome
+from bulkgrants.nylas.calls import authenticate
+from bulkgrants.reconcile import outcomes, queue
+from bulkgrants.reconcile.apply import apply_batch
+from bulkgrants.reconcile.plan import plan
+from bulkgrants.reconcile.recorder import Quarantined, Recorder
+from support.fakes import FakeNylas
+from support.ledgers import APPLICATION, NOW, lease_run, opened, ready, rows, with_tenants
+
+TABLES = ("changes", "attempts", "batches", "grants", "escrow", "tenants", "runs", "leases")
+
+
+@pytest.fixture
+def claim(ledger):
+    """The claim of a task that is in the middle of its batch."""
+    with_tenants(ledger, "acme")
+    roster = [("acme", f"user{number}@example.com") for number in range(4)]
+    run = ready(ledger, opened(ledger, "late"), roster)
+    plan(ledger, run, batch_size=10, now=NOW)
+    claim = queue.claim(ledger, run, 1, NOW)
+    queue.intend(ledger, claim, [(1, 1), (2, 1), (3, 1)], NOW)
+    return claim
+
+
+def written(ledger, claim, event) -> None:
+    async def run() -> None:
+        recorder = Recorder(ledger, claim, lambda: NOW)
+        recorder.add(event)
+        await recorder.flush()
+
+    asyncio.run(run())
+
+
+def change(ledger, claim) -> queue.Open:
+    return queue.open_changes(ledger, claim, after=0, limit=1)[0]
+
+
+def ended(ledger, claim) -> queue.Ended:
+    return queue.Ended(1, 1, NOW, Outcome.GRANTED, 201, "")
+
+
+def granted(ledger, claim) -> outcomes.Granted:
+    one = change(ledger, claim)
+    call = authenticate("google", one.email, one.credential_id, one.scopes)
+    return outcomes.Granted(one, asyncio.run(FakeNylas().send(call)), NOW)
+
+
+def refused(ledger, claim) -> outcomes.NotGranted:
+    one = change(ledger, claim)
+    return outcomes.NotGranted(
+        one, Outcome.REFUSED, "mailbox_unknown", "no", concerns_mailbox=True, at=NOW
+    )
+
+
+def quarantined(ledger, claim) -> Quarantined:
+    return Quarantined("acme", "why")
+
+
+def intend(ledger, claim) -> None:
+    queue.intend(ledger, claim, [(4, 1)], NOW)
+
+
+def close(ledger, claim) -> None:
+    queue.close(ledger, claim, NOW)
+
+
+def take_up(ledger, claim) -> None:
+    queue.claim(ledger, claim.run, claim.batch, NOW)
+
+
+def apply(ledger, claim) -> None:
+    asyncio.run(apply_batch(ledger, FakeNylas(), claim.run, claim.batch, clock=lambda: NOW))
+
+
+LATE_WRITES = [intend, close, ended, granted, refused, quarantined]
+
+
+def do(ledger, claim, write) -> None:
+    if write in {ended, granted, refused, quarantined}:
+        written(ledger, claim, write(ledger, claim))
+    else:
+        write(ledger, claim)
+
+
+@pytest.mark.parametrize("write", [*LATE_WRITES, take_up, apply])
+def test_who_lost_the_lease_writes_nothing(ledger, claim, write):
+    lease_run(ledger, "heir", NOW + LEASE_TERM)
+    before = {table: rows(ledger, table) for table in TABLES}
+    with pytest.raises(Superseded, match="no longer holds"):
+        do(ledger, claim, write)
+    assert {table: rows(ledger, table) for table in TABLES} == before
+
+
+@pytest.mark.parametrize("write", LATE_WRITES)
+def test_who_lost_the_batch_to_another_task_writes_nothing(ledger, claim, write):
+    queue.claim(ledger, claim.run, claim.batch, NOW)
+    before = {table: rows(ledger, table) for table in TABLES}
+    with pytest.raises(Superseded, match="Another task has taken up batch 1 of run late"):
+        do(ledger, claim, write)
+    assert {table: rows(ledger, table) for table in TABLES} == before
+
+
+@pytest.mark.parametrize("write", LATE_WRITES)
+def test_who_has_both_writes(ledger, claim, write):
+    before = {table: rows(ledger, table) for table in TABLES}
+    do(ledger, claim, write)
+    after = {table: rows(ledger, table) for table in TABLES}
+    assert after != before or write is close
+    assert {row["application"] for row in after["leases"]} == {APPLICATION}

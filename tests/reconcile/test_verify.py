@@ -1,0 +1,90 @@
+"""What was applied is read back, at a cost that grows with the changes alone."""
+
+import pytest
+
+from bulkgrants.errors import Superseded, Unavailable
+from bulkgrants.ledger.leases import LEASE_TERM
+from bulkgrants.reconcile.apply import apply_batch
+from bulkgrants.reconcile.verify import verify
+from support.batches import fake_plan, people, planned
+from support.fakes import FakeNylas
+from support.ledgers import NOW, lease_run, rows
+
+
+async def verified(world, run) -> dict[str, int]:
+    async with world.sender() as sender:
+        return dict(await verify(world.engine, sender, run, clock=world.clock))
+
+
+async def test_what_was_changed_or_deleted_behind_our_back_is_drift(world):
+    run, made = await planned(world, people(8))
+    await world.apply(run, *made.batches)
+    there = world.grants()
+    ids = [there[email]["id"] for _, email, _ in people(8)]
+    world.delete(ids[0])
+    world.control.patch(f"/grants/{ids[1]}", json={"grant_status": "invalid"}).raise_for_status()
+    headers = {"Authorization": f"Bearer {world.server.api_key}"}
+    url = f"{world.server.base_url}/v3/grants/{ids[2]}"
+    settings = {"credential_id": world.credential_id, "scopes": ["https://other"]}
+    world.control.patch(url, json={"settings": settings}, headers=headers).raise_for_status()
+    url = f"{world.server.base_url}/v3/grants/{ids[3]}"
+    settings = there[people(4)[3][1]]["settings"] | {"credential_id": "another"}
+    world.control.patch(url, json={"settings": settings}, headers=headers).raise_for_status()
+    assert await verified(world, run) == {"verified": 4, "drift": 4}
+    drifted = {row["email"] for row in world.rows("changes") if row["verified"] == "drift"}
+    assert drifted == {email for _, email, _ in people(4)}
+    report = world.close(run)
+    assert (report.counts["verified"], report.counts["drift"]) == (4, 4)
+    assert "Drift: applied, but not found so afterwards" in report.markdown
+
+
+async def test_the_cost_grows_with_the_changes_and_not_with_the_applications_grants(world):
+    seed = {"grants": 3000, "domain": "foreign.example.com", "created_at": 1_600_000_000}
+    world.control.post("/seed", json=seed).raise_for_status()
+    run, made = await planned(world, people(250))
+    await world.apply(run, *made.batches)
+    world.control.delete("/stats").raise_for_status()
+    assert await verified(world, run) == {"verified": 250}
+    routes = world.control.get("/stats").json()["routes"]
+    assert routes["GET /v3/grants"]["requests"] == 2
+
+
+async def test_a_run_that_made_nothing_reads_nothing(world):
+    run, _ = await planned(world, [])
+    world.control.delete("/stats").raise_for_status()
+    assert await verified(world, run) == {}
+    assert world.control.get("/stats").json()["requests"] == 0
+
+
+@pytest.mark.parametrize("limit_max", [200, 7, 1])
+async def test_pages_may_be_of_any_size(make_ledger, limit_max):
+    engine, run, made = fake_plan(make_ledger, people(30))
+    nylas = FakeNylas(limit_max=limit_max)
+    for number in range(20):
+        nylas.has(f"foreign{number}@example.com")
+    await apply_batch(engine, nylas, run, *made.batches, clock=lambda: NOW)
+    assert await verify(engine, nylas, run, clock=lambda: NOW) == {"verified": 30}
+
+
+async def test_the_same_page_for_ever_is_an_error_and_no_endless_loop(make_ledger):
+    engine, run, made = fake_plan(make_ledger, people(30))
+    nylas = FakeNylas(limit_max=10)
+    await apply_batch(engine, nylas, run, *made.batches, clock=lambda: NOW)
+
+    def deaf(call) -> None:
+        assert nylas.calls["GET /v3/grants"] < 50, "it goes on for ever"
+        call.query["offset"] = "0"
+
+    nylas.before = deaf
+    with pytest.raises(Unavailable, match="same page"):
+        await verify(engine, nylas, run, clock=lambda: NOW)
+
+
+async def test_a_run_that_lost_its_lease_records_no_verdict(make_ledger):
+    engine, run, made = fake_plan(make_ledger, people(3))
+    nylas = FakeNylas()
+    await apply_batch(engine, nylas, run, *made.batches, clock=lambda: NOW)
+    lease_run(engine, "heir", NOW + LEASE_TERM)
+    with pytest.raises(Superseded):
+        await verify(engine, nylas, run, clock=lambda: NOW)
+    assert {row["verified"] for row in rows(engine, "changes")} == {None}
