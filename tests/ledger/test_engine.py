@@ -1,8 +1,214 @@
 """A ledger opens, upgrades once however many ask, and says what to do where it cannot."""
 
-from sqlalchemy import inspect
-from bulkgrants.ledger.tables import metadata
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import create_engine, inspect, text
+
+from bulkgrants.errors import Misconfigured
+from bulkgrants.ledger.engine import ledger_url, open_ledger, reading, require_current, upgrade
+from bulkgrants.ledger.tables import STAGING, metadata
+from bulkgrants.ledger.views import VIEWS
+
+COMMAND = [sys.executable, "-m", "bulkgrants.ledger", "upgrade"]
+CHILD = [sys.executable, "-m", "support.children", "upgrade"]
 
 
-def test_an_upgraded_ledger_has_every_table(ledger):
-    assert set(metadata.tables) <= set(inspect(ledger).get_table_names())
+def child(command, **environment) -> subprocess.Popen:
+    there = {**os.environ, "PYTHONPATH": "tests", **environment}
+    return subprocess.Popen(
+        command, env=there, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def test_an_upgraded_ledger_has_every_table_and_view(ledger):
+    found = inspect(ledger)
+    assert set(metadata.tables) <= set(found.get_table_names())
+    assert set(found.get_view_names()) == set(VIEWS)
+
+
+def test_the_revisions_make_exactly_the_tables_of_the_code(ledger):
+    with ledger.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_upgrading_again_changes_nothing(ledger):
+    with ledger.begin() as connection:
+        connection.execute(text("INSERT INTO leases VALUES ('app', NULL, 7, '2026-03-01')"))
+    upgrade(ledger)
+    require_current(ledger)
+    with ledger.connect() as connection:
+        assert connection.execute(text("SELECT token FROM leases")).scalar() == 7
+        assert connection.execute(text("SELECT count(*) FROM alembic_version")).scalar() == 1
+
+
+def test_four_processes_that_upgrade_at_once_do_it_once(database_url):
+    processes = [child([*CHILD, database_url]) for _ in range(4)]
+    for process in processes:
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == 0, output
+    engine = open_ledger(database_url)
+    require_current(engine)
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM alembic_version")).scalar() == 1
+    engine.dispose()
+
+
+def test_the_command_upgrades_and_shows_no_password(postgres_url):
+    secret = postgres_url.replace("postgres:@", "postgres:s3cr3t@")
+    assert "s3cr3t" in secret
+    process = child([*COMMAND], BULKGRANTS_LEDGER_URL=secret)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert "is up to date." in output
+    assert "s3cr3t" not in output
+    engine = open_ledger(postgres_url)
+    require_current(engine)
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "name the ledger with --url or BULKGRANTS_LEDGER_URL"),
+        (["--url", "no url: s3cr3t"], "not one that SQLAlchemy understands"),
+        (["--url", "mysql://me:s3cr3t@host/db"], "runs on PostgreSQL or SQLite, not on mysql"),
+        (
+            ["--url", "postgresql://me:s3cr3t@127.0.0.1:9/db?connect_timeout=5"],
+            "cannot be opened",
+        ),
+    ],
+)
+def test_the_command_says_in_a_sentence_what_is_wrong(arguments, sentence):
+    process = child([*COMMAND, *arguments])
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 2, output
+    assert sentence in output
+    assert "s3cr3t" not in output
+    assert "Traceback" not in output
+
+
+def test_an_old_postgresql_ledger_is_its_administrators_to_upgrade(postgres_url):
+    engine = open_ledger(postgres_url)
+    with pytest.raises(Misconfigured, match=r"at revision none, .*\.ledger upgrade --url"):
+        require_current(engine)
+    upgrade(engine)
+    require_current(engine)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0000'"))
+    with pytest.raises(Misconfigured, match=r"at revision 0000, this code needs 0001"):
+        require_current(engine)
+    engine.dispose()
+
+
+def test_a_sqlite_ledger_is_brought_up_to_date_on_the_spot(tmp_path):
+    engine = open_ledger(f"sqlite:///{tmp_path / 'a' / 'new' / 'folder' / 'ledger.db'}")
+    require_current(engine)
+    assert set(metadata.tables) <= set(inspect(engine).get_table_names())
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:s3cr3t@127.0.0.1:9/db?connect_timeout=5",
+        "postgresql://me@127.0.0.1:9/db?connect_timeout=5&password=s3cr3t",
+        "postgresql://127.0.0.1:9/db?connect_timeout=5&user=me&sslpassword=s3cr3t",
+    ],
+)
+def test_a_ledger_that_cannot_be_reached_is_named_without_its_password(url):
+    engine = open_ledger(url)
+    with pytest.raises(Misconfigured, match="cannot be opened; check the host") as refusal:
+        require_current(engine)
+    assert "127.0.0.1:9/db" in str(refusal.value)
+    assert "s3cr3t" not in str(refusal.value)
+    assert refusal.value.__cause__ is None
+    assert refusal.value.__suppress_context__
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("postgres://h/d", "postgresql+psycopg://h/d"),
+        ("postgresql://h/d", "postgresql+psycopg://h/d"),
+        ("postgresql+psycopg2://h/d", "postgresql+psycopg://h/d"),
+        ("sqlite:///x.db", "sqlite:///x.db"),
+        ("sqlite+aiosqlite:///x.db", "sqlite:///x.db"),
+    ],
+)
+def test_a_url_is_read_with_our_own_driver(given, used):
+    assert ledger_url(given).render_as_string() == used
+
+
+def test_staging_is_unlogged_on_postgresql_and_nothing_else_is(postgres_url):
+    engine = open_ledger(postgres_url)
+    upgrade(engine)
+    with engine.connect() as connection:
+        query = "SELECT relname FROM pg_class WHERE relpersistence = 'u' AND relkind = 'r'"
+        assert set(connection.execute(text(query)).scalars()) == {one.name for one in STAGING}
+    engine.dispose()
+
+
+def test_addresses_sort_by_code_point_on_both_databases(ledger):
+    names = ["b", "a", "B", "Z", "ä", "_", "é", "e"]
+    with ledger.begin() as connection:
+        for name in names:
+            connection.execute(
+                text(
+                    "INSERT INTO entries (application, provider, email, tenant, scopes, "
+                    "row_number) VALUES ('a', 'google', :name, 't', '', 1)"
+                ),
+                {"name": name},
+            )
+        found = connection.execute(text("SELECT email FROM entries ORDER BY email")).scalars().all()
+    assert found == sorted(names)
+
+
+def test_a_writer_on_sqlite_waits_for_another_and_a_reader_for_nobody(tmp_path):
+    """A reader that turned writer half-way would fail at once, whatever the time-out."""
+    engine = open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    upgrade(engine)
+    entered = threading.Event()
+
+    def write() -> None:
+        with engine.begin() as connection:
+            entered.set()
+            connection.execute(text("INSERT INTO leases VALUES ('two', NULL, 2, '2026-03-01')"))
+
+    with engine.begin() as first:
+        first.execute(text("INSERT INTO leases VALUES ('one', NULL, 1, '2026-03-01')"))
+        waiting = threading.Thread(target=write)
+        waiting.start()
+        with reading(engine).connect() as reader:
+            assert reader.execute(text("SELECT count(*) FROM leases")).scalar() == 0
+        assert not entered.is_set()
+    waiting.join(timeout=30)
+    with reading(engine).connect() as reader:
+        assert reader.execute(text("SELECT count(*) FROM leases")).scalar() == 2
+    engine.dispose()
+
+
+def test_a_transaction_that_is_not_committed_leaves_nothing_on_either_database(ledger):
+    with ledger.connect() as connection:
+        connection.execute(text("INSERT INTO leases VALUES ('one', NULL, 1, '2026-03-01')"))
+    with ledger.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM leases")).scalar() == 0
+
+
+def test_a_database_without_our_pragmas_reads_a_ledger_all_the_same(tmp_path):
+    """Analysts open the file with tools of their own."""
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    engine = open_ledger(url)
+    upgrade(engine)
+    plain = create_engine(url)
+    with plain.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM coverage")).scalar() == 0
+    plain.dispose()
+    engine.dispose()

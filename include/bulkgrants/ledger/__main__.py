@@ -9,7 +9,7 @@ import sys
 from sqlalchemy.exc import ArgumentError
 
 from bulkgrants.errors import BulkgrantsError
-from bulkgrants.ledger.engine import open_ledger, upgrade
+from bulkgrants.ledger.engine import open_ledger, shown, upgrade
 
 
 def main() -> int:
@@ -31,7 +31,7 @@ def main() -> int:
         parser.error("the ledger's URL is not one that SQLAlchemy understands")
     except BulkgrantsError as error:
         parser.error(str(error))
-    sys.stdout.write(f"The ledger at {engine.url.render_as_string()} is up to date.\n")
+    sys.stdout.write(f"The ledger at {shown(engine.url)} is up to date.\n")
     return 0
 
 

@@ -78,10 +78,13 @@ def reading(engine: Engine) -> Engine:
 
 
 def upgrade(engine: Engine) -> None:
-    """Bring the ledger to the revision of this code; several processes may do so at once."""
+    """Bring the ledger to the revision of this code; several processes may do so at once.
+
+    Raises Misconfigured where no ledger can be reached.
+    """
     from alembic import command  # noqa: PLC0415 - slow; DAG files need it not
 
-    with engine.begin() as connection:
+    with _opened(engine) as connection, connection.begin():
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
         command.upgrade(_alembic(connection), "head")
@@ -93,24 +96,34 @@ def require_current(engine: Engine) -> None:
     A SQLite ledger is brought up to date on the spot. A PostgreSQL ledger is its administrator's
     to change: Misconfigured tells the command. Misconfigured too where no ledger can be reached.
     """
-    shown = engine.url.render_as_string(hide_password=True)
-    try:
-        with reading(engine).connect() as connection:
-            revision = _revision(connection)
-    except SQLAlchemyError as error:
-        raise Misconfigured(
-            f"The ledger at {shown} cannot be opened; check the host, login and database of its "
-            f"Airflow connection ({type(error).__name__})."
-        ) from None
+    with _opened(reading(engine)) as connection:
+        revision = _revision(connection)
     if revision == REVISION:
         return
     if engine.dialect.name == "sqlite":
         upgrade(engine)
         return
     raise Misconfigured(
-        f"The ledger at {shown} is at revision {revision or 'none'}, this code needs {REVISION}: "
-        "run `python -m bulkgrants.ledger upgrade --url …` once."
+        f"The ledger at {shown(engine.url)} is at revision {revision or 'none'}, "
+        f"this code needs {REVISION}: run "
+        "`python -m bulkgrants.ledger upgrade --url …` once."
     )
+
+
+def shown(url: URL) -> str:
+    """The URL without its password, which PostgreSQL also takes as a parameter."""
+    secrets = [name for name in url.query if "password" in name]
+    return url.difference_update_query(secrets).render_as_string(hide_password=True)
+
+
+def _opened(engine: Engine) -> Connection:
+    try:
+        return engine.connect()
+    except SQLAlchemyError as error:
+        raise Misconfigured(
+            f"The ledger at {shown(engine.url)} cannot be opened; check the host, login and "
+            f"database of its Airflow connection ({type(error).__name__})."
+        ) from None
 
 
 def _revision(connection: Connection) -> str | None:
