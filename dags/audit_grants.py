@@ -2,13 +2,13 @@
 
 from datetime import datetime, timedelta
 
-from airflow.sdk import DAG, Param
+from airflow.sdk import DAG
 
+from bulkgrants_airflow.defaults import MAILBOX, RETRIES, TENANTS
 from bulkgrants_airflow.operators.close_run import CloseRunOperator
 from bulkgrants_airflow.operators.observe_grants import ObserveGrantsOperator
 from bulkgrants_airflow.operators.plan_changes import PlanChangesOperator
 from bulkgrants_airflow.operators.read_roster import ReadRosterOperator
-from bulkgrants_airflow.retries import RetryByKind
 from bulkgrants_airflow.sensors.run_opening import RunOpeningSensor
 
 with DAG(
@@ -18,26 +18,8 @@ with DAG(
     start_date=datetime(2026, 1, 1),  # noqa: DTZ001 - Airflow reads it in the DAG's time zone
     catchup=False,
     max_active_runs=1,
-    default_args={
-        "retries": 5,
-        "retry_delay": timedelta(seconds=30),
-        "retry_policy": RetryByKind(),
-    },
-    params={
-        "tenants": Param(
-            None,
-            type=["null", "array"],
-            items={"type": "string"},
-            title="Tenants",
-            description="One name a line, as in the tenants table; none means all of them.",
-        ),
-        "mailbox": Param(
-            None,
-            type=["null", "string"],
-            title="One mailbox",
-            description="An e-mail address, to audit nothing else.",
-        ),
-    },
+    default_args=RETRIES,
+    params={"tenants": TENANTS, "mailbox": MAILBOX},
     tags=["bulkgrants"],
 ) as dag:
     run = RunOpeningSensor(

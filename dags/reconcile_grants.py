@@ -4,13 +4,13 @@ from datetime import datetime, timedelta
 
 from airflow.sdk import DAG, Param
 
+from bulkgrants_airflow.defaults import MAILBOX, RETRIES, TENANTS
 from bulkgrants_airflow.operators.apply_batch import ApplyBatchOperator
 from bulkgrants_airflow.operators.close_run import CloseRunOperator
 from bulkgrants_airflow.operators.observe_grants import ObserveGrantsOperator
 from bulkgrants_airflow.operators.plan_changes import PlanChangesOperator
 from bulkgrants_airflow.operators.read_roster import ReadRosterOperator
 from bulkgrants_airflow.operators.verify_changes import VerifyChangesOperator
-from bulkgrants_airflow.retries import RetryByKind
 from bulkgrants_airflow.sensors.run_opening import RunOpeningSensor
 
 with DAG(
@@ -20,25 +20,10 @@ with DAG(
     start_date=datetime(2026, 1, 1),  # noqa: DTZ001 - Airflow reads it in the DAG's time zone
     catchup=False,
     max_active_runs=1,
-    default_args={
-        "retries": 5,
-        "retry_delay": timedelta(seconds=30),
-        "retry_policy": RetryByKind(),
-    },
+    default_args=RETRIES,
     params={
-        "tenants": Param(
-            None,
-            type=["null", "array"],
-            items={"type": "string"},
-            title="Tenants",
-            description="One name a line, as in the tenants table; none means all of them.",
-        ),
-        "mailbox": Param(
-            None,
-            type=["null", "string"],
-            title="One mailbox",
-            description="An e-mail address, to reconcile nothing else.",
-        ),
+        "tenants": TENANTS,
+        "mailbox": MAILBOX,
         "dry_run": Param(
             default=False,
             type="boolean",

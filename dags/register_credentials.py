@@ -4,9 +4,9 @@ from datetime import datetime
 
 from airflow.sdk import DAG
 
+from bulkgrants_airflow.defaults import RETRIES
 from bulkgrants_airflow.operators.list_credentials import ListCredentialsOperator
 from bulkgrants_airflow.operators.register_credential import RegisterCredentialOperator
-from bulkgrants_airflow.retries import RetryByKind
 
 with DAG(
     dag_id="register_credentials",
@@ -15,7 +15,7 @@ with DAG(
     start_date=datetime(2026, 1, 1),  # noqa: DTZ001 - Airflow reads it in the DAG's time zone
     catchup=False,
     max_active_runs=1,
-    default_args={"retries": 3, "retry_policy": RetryByKind()},
+    default_args=RETRIES,
     tags=["bulkgrants"],
 ) as dag:
     wanted = ListCredentialsOperator(task_id="list_credentials")

@@ -62,6 +62,7 @@ def _settings(folder: Folder, ports: Ports, secrets: Secrets) -> dict[str, str]:
         "CORE__DAGS_FOLDER": str(ROOT / "dags"),
         "CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
         "CORE__LOAD_EXAMPLES": "False",
+        "CORE__TEST_CONNECTION": "Enabled",
         "CORE__EXECUTOR": "LocalExecutor",
         "CORE__PARALLELISM": "4",  # SQLite has one writer at a time; at 32 it gives up
         # Nothing runs by the clock, or a nightly run would mix with those that the demo asks for.
