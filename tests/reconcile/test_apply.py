@@ -139,7 +139,7 @@ async def test_an_outage_stops_the_batch_early_and_the_next_task_does_the_rest(w
 async def test_in_an_outage_what_was_put_aside_is_not_tried_either(make_ledger):
     """Else a batch of thousands would take hours to find out what it knows already."""
     nylas = FakeNylas()
-    engine, run, made = fake_plan(make_ledger, people(40) + people(2000, "umbrella"))
+    engine, run, made = fake_plan(make_ledger, people(600) + people(2000, "umbrella"))
 
     def answer(call) -> None:
         email = call.body["settings"]["email_address"]
@@ -150,7 +150,7 @@ async def test_in_an_outage_what_was_put_aside_is_not_tried_either(make_ledger):
         raise Unavailable("down", after=0.0)
 
     nylas.before = answer
-    with pytest.raises(Unavailable, match="2040 changes are still open"):
+    with pytest.raises(Unavailable, match="2600 changes are still open"):
         await apply_batch(engine, nylas, run, *made.batches, clock=lambda: run.opened_at)
     assert nylas.calls["unserved"] <= (64 + 64) * 6
 
@@ -202,6 +202,22 @@ async def test_a_tenant_without_delegation_is_quarantined_for_all_batches_at_onc
     assert stood["umbrella"] == world.now + timedelta(hours=6)
     assert stood["acme"] is None
     assert world.rows("escrow") == []
+
+
+async def test_a_batch_learns_from_the_ledger_that_another_has_found_a_tenant_wanting(world):
+    fault(
+        world,
+        "mailbox_error",
+        error="unauthorized_client",
+        match={**MAKING, "email": "*@umbrella.*"},
+    )
+    run, made = await planned(world, people(100) + people(400, "umbrella"), batch_size=250)
+    first = await world.apply(run, made.batches[0])
+    assert first.outcomes["granted"] == 100
+    assert first.outcomes["refused"] + first.outcomes["skipped"] == 150
+    calls = sum(world.calls().values())
+    assert (await world.apply(run, made.batches[1])).outcomes == {"skipped": 250}
+    assert sum(world.calls().values()) == calls
 
 
 async def test_of_two_processes_with_the_same_batch_the_later_one_does_it(world):

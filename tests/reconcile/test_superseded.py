@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from bulkgrants.errors import Superseded
+from bulkgrants.ledger import leases
 from bulkgrants.ledger.leases import LEASE_TERM
 from bulkgrants.model import Outcome
 from bulkgrants.nylas.calls import authenticate
@@ -115,3 +116,21 @@ def test_who_has_both_writes(ledger, claim, write):
     after = {table: rows(ledger, table) for table in TABLES}
     assert after != before or write is close
     assert {row["application"] for row in after["leases"]} == {APPLICATION}
+
+
+async def test_a_write_that_has_begun_is_waited_for_though_its_task_is_cancelled(ledger, claim):
+    """Else it would go on in its thread, beside the last one, or beside nobody at all."""
+    recorder = Recorder(ledger, claim, lambda: NOW)
+    recorder.add(ended(ledger, claim))
+    with ledger.begin() as other:
+        leases.renew(other, claim.run.lease, NOW)
+        task = asyncio.create_task(recorder.run())
+        while recorder._events:  # noqa: ASYNC110 - taken once the write begins
+            await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.wait({task}, timeout=0.3)
+        assert not task.done()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    outcomes_ = [row["outcome"] for row in rows(ledger, "attempts") if row["seq"] == 1]
+    assert outcomes_ == [Outcome.GRANTED]

@@ -160,23 +160,34 @@ def _free(connection: Connection, claim: Claim, granted: Sequence[Granted]) -> N
 
 
 def _detain(connection: Connection, claim: Claim, refusals: Sequence[NotGranted]) -> None:
-    for one in refusals:
-        key = {
-            "application": claim.run.application,
-            "provider": one.change.provider,
-            "email": one.change.email,
-        }
-        known = connection.execute(
-            select(escrow.c.refusals, escrow.c.first_refused_at).filter_by(**key)
-        ).one_or_none()
-        count = known.refusals + 1 if known else 1
-        since = known.first_refused_at if known else one.at
-        values = {
-            "tenant": one.change.tenant,
-            "reason": one.reason,
-            "refusals": count,
-            "first_refused_at": since,
-            "due_at": due_after(count, since, one.at),
-        }
-        statement = upsert(connection, escrow).values(**key, **values)
-        connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=values))
+    if not refusals:
+        return
+    key = ("application", "provider", "email")
+    mailboxes = [(one.change.provider, one.change.email) for one in refusals]
+    known = {
+        (row.provider, row.email): row
+        for row in connection.execute(
+            select(escrow).where(
+                escrow.c.application == claim.run.application,
+                tuple_(escrow.c.provider, escrow.c.email).in_(mailboxes),
+            )
+        )
+    }
+    rows = []
+    for one, mailbox in zip(refusals, mailboxes, strict=True):
+        before = known.get(mailbox)
+        count = before.refusals + 1 if before else 1
+        since = before.first_refused_at if before else one.at
+        rows.append(
+            {
+                **dict(zip(key, (claim.run.application, *mailbox), strict=True)),
+                "tenant": one.change.tenant,
+                "reason": one.reason,
+                "refusals": count,
+                "first_refused_at": since,
+                "due_at": due_after(count, since, one.at),
+            }
+        )
+    statement = upsert(connection, escrow)
+    new = {name: statement.excluded[name] for name in rows[0] if name not in key}
+    connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=new), rows)

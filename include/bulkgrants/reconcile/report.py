@@ -133,19 +133,23 @@ def _lists(
         (
             "Refused or skipped while applying",
             ("tenant", "mailbox", "outcome", "reason"),
-            select(*who, changes.c.outcome, changes.c.detail).where(
-                mine, changes.c.outcome.in_((Outcome.REFUSED, Outcome.SKIPPED))
-            ),
+            select(*who, changes.c.outcome, changes.c.detail)
+            .where(mine, changes.c.outcome.in_((Outcome.REFUSED, Outcome.SKIPPED)))
+            .order_by(changes.c.seq),
         ),
         (
             "Drift: applied, but not found so afterwards",
             ("tenant", "mailbox", "change"),
-            select(*who, changes.c.kind).where(mine, changes.c.verified == DRIFT),
+            select(*who, changes.c.kind)
+            .where(mine, changes.c.verified == DRIFT)
+            .order_by(changes.c.seq),
         ),
         (
             "Owned orphans past their grace: held, nothing is deleted",
             ("tenant", "mailbox", "grant"),
-            select(*who, changes.c.grant_id).where(mine, changes.c.state == "held"),
+            select(*who, changes.c.grant_id)
+            .where(mine, changes.c.state == "held")
+            .order_by(changes.c.seq),
         ),
         (
             "Skipped with a reason",
