@@ -8,10 +8,9 @@ from datetime import timedelta
 
 import pytest
 
-from bulkgrants.errors import ApiKeyRefused, LeaseHeld, Refusal, Refused, Superseded, Unavailable
+from bulkgrants.errors import ApiKeyRefused, LeaseHeld, Refusal, Superseded, Unavailable
 from bulkgrants.reconcile.apply import apply_batch
 from bulkgrants.reconcile.opening import take_lease
-from bulkgrants.reconcile.plan import plan
 from support.batches import (
     MAKING,
     Watching,
@@ -24,7 +23,6 @@ from support.batches import (
     throttled,
 )
 from support.fakes import FakeNylas
-from support.ledgers import NOW, opened, ready, with_tenants
 
 
 @pytest.mark.parametrize(
@@ -238,30 +236,6 @@ def done_under_claim(world, number: int) -> int:
     )
 
 
-async def test_a_cancelled_batch_records_what_was_answered(make_ledger):
-    nylas = FakeNylas()
-    engine, run, made = fake_plan(make_ledger, people(500))
-    answered = 0
-
-    async def slow(call):
-        nonlocal answered
-        await asyncio.sleep(0.01)
-        grant = await nylas.send(call)
-        answered += 1
-        return grant
-
-    sender = type("Slow", (), {"send": staticmethod(slow)})()
-    task = asyncio.create_task(
-        apply_batch(engine, sender, run, *made.batches, clock=lambda: run.opened_at)
-    )
-    while answered < 100:  # noqa: ASYNC110 - an event would not stop the others at once
-        await asyncio.sleep(0)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert done(engine) == answered < 500
-
-
 async def test_the_lease_is_kept_while_a_batch_does_nothing_but_wait(make_ledger):
     """A provider may ask for twenty minutes and more; a lease lasts fifteen."""
     nylas = FakeNylas()
@@ -309,55 +283,3 @@ async def test_a_batch_that_is_done_is_done_again_without_a_call(world):
     calls = world.calls()
     assert (await world.apply(run, *made.batches)).outcomes == {}
     assert world.calls() == calls
-
-
-async def test_a_refusal_keeps_a_mailbox_in_escrow_longer_each_time_until_it_is_given_up(
-    make_ledger,
-):
-    engine, nylas = make_ledger(), FakeNylas()
-    with_tenants(engine, "acme")
-
-    def refuse(call) -> None:
-        raise Refused("no such mailbox", refusal=Refusal.MAILBOX_UNKNOWN, status=400)
-
-    nylas.before = refuse
-    tried = [
-        hour
-        for hour in (*range(48), *range(48, 32 * 24, 24))
-        if (await applied_at(engine, nylas, NOW + timedelta(hours=hour))).get("refused")
-    ]
-    assert tried == [0, 6, 18, 41, *range(72, 28 * 24 + 1, 24)]
-
-
-async def test_a_mailbox_refused_by_a_nightly_run_is_tried_again_every_night(make_ledger):
-    """The refusal comes some minutes after the run began, the next run begins on time."""
-    engine, nylas = make_ledger(), FakeNylas()
-    with_tenants(engine, "acme")
-    start = NOW
-
-    def refuse(call) -> None:
-        raise Refused("no such mailbox", refusal=Refusal.MAILBOX_UNKNOWN, status=400)
-
-    nylas.before = refuse
-    for night in range(10):
-        begun = start + timedelta(days=night)
-        ended = begun + timedelta(minutes=30)
-        assert (await applied_at(engine, nylas, begun, ended)).get("refused") == 1, night
-    nylas.before = lambda call: None
-    assert (await applied_at(engine, nylas, start + timedelta(days=10))).get("granted") == 1
-    with engine.connect() as connection:
-        assert connection.exec_driver_sql("SELECT count(*) FROM escrow").scalar() == 0
-
-
-async def applied_at(engine, nylas, begun, ended=None) -> dict[str, int]:
-    """A run for one mailbox, from its plan to its end."""
-    from bulkgrants.reconcile.report import close_run
-
-    run = ready(engine, opened(engine, f"{begun}", now=begun), [("acme", "a@acme.example.com")])
-    made = plan(engine, run, batch_size=10, now=begun)
-    outcomes: dict[str, int] = {}
-    for batch in made.batches:
-        applied = await apply_batch(engine, nylas, run, batch, clock=lambda: ended or begun)
-        outcomes = dict(applied.outcomes)
-    close_run(engine, run, ended or begun)
-    return outcomes

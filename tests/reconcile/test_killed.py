@@ -1,5 +1,6 @@
 """A process that applies a batch may die at any moment; the next one takes up what is open."""
 
+import asyncio
 import signal
 import subprocess
 import sys
@@ -7,7 +8,9 @@ import time
 
 import pytest
 
-from support.batches import done, fault, people, planned, require_settled
+from bulkgrants.reconcile.apply import apply_batch
+from support.batches import done, fake_plan, fault, people, planned, require_settled
+from support.fakes import FakeNylas
 
 CHILD = [sys.executable, "-m", "support.children"]
 
@@ -48,3 +51,27 @@ async def test_after_a_kill_each_mailbox_is_granted_once_and_the_lost_attempts_s
 def importable(monkeypatch):
     """The child finds `support` beside the tests."""
     monkeypatch.setenv("PYTHONPATH", "tests")
+
+
+async def test_a_cancelled_batch_records_what_was_answered(make_ledger):
+    nylas = FakeNylas()
+    engine, run, made = fake_plan(make_ledger, people(500))
+    answered = 0
+
+    async def slow(call):
+        nonlocal answered
+        await asyncio.sleep(0.01)
+        grant = await nylas.send(call)
+        answered += 1
+        return grant
+
+    sender = type("Slow", (), {"send": staticmethod(slow)})()
+    task = asyncio.create_task(
+        apply_batch(engine, sender, run, *made.batches, clock=lambda: run.opened_at)
+    )
+    while answered < 100:  # noqa: ASYNC110 - an event would not stop the others at once
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert done(engine) == answered < 500

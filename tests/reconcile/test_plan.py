@@ -10,11 +10,10 @@ from bulkgrants.errors import Superseded, Unavailable
 from bulkgrants.ledger import leases, runs
 from bulkgrants.ledger.engine import open_ledger, reading, upgrade
 from bulkgrants.ledger.leases import LEASE_TERM
-from bulkgrants.ledger.runs import Scope
 from bulkgrants.ledger.tables import attempts
 from bulkgrants.model import Mode
 from bulkgrants.reconcile.plan import Plan, plan
-from bulkgrants.reconcile.report import close_run
+from support.batches import plan_of
 from support.ledgers import (
     NOW,
     entry,
@@ -35,22 +34,6 @@ def people(count: int) -> list[tuple[str, str]]:
 
 def planned(engine, run, batch_size=2000, now=NOW) -> Plan:
     return plan(engine, run, batch_size=batch_size, now=now)
-
-
-def plan_of(engine, *entries_, grants=(), mode=Mode.APPLY, scope=None, key="night") -> Plan:
-    """What is planned for these entries and grants, in a run that is closed afterwards."""
-    run = opened(engine, key, mode=mode, scope=scope)
-    ready(engine, run)
-    for table, found in (("entries", entries_), ("grants", grants)):
-        with engine.begin() as connection:
-            connection.exec_driver_sql(f"DELETE FROM {table}")
-        if found:
-            put(engine, table, *found)
-    with engine.begin() as connection:
-        runs.note(connection, run.run_id, entries=len(entries_))
-    made = planned(engine, runs.read_run(engine, run.run_id))
-    close_run(engine, runs.read_run(engine, run.run_id), NOW)
-    return made
 
 
 MICROSOFT = ({"provider": "microsoft"}, {"provider": "microsoft"})
@@ -187,43 +170,6 @@ def test_a_run_that_may_not_apply_has_the_same_plan_without_batches(ledger, mode
     assert (wet.batches, dry.batches) == ((1,), ())
 
 
-def test_only_a_run_that_may_apply_adopts(ledger):
-    equal = (entry("acme", "a@example.com"),), [grant("a@example.com")]
-    plan_of(ledger, *equal[0], grants=equal[1], mode=Mode.DRY_RUN)
-    assert not granted(ledger)["a@example.com"]["owned"]
-    plan_of(ledger, *equal[0], grants=equal[1], key="wet")
-    adopted = granted(ledger)["a@example.com"]
-    assert (adopted["owned"], adopted["tenant"]) == (True, "acme")
-
-
-@pytest.mark.parametrize(
-    ("there", "wanted", "scope"),
-    [
-        ({"status": "invalid"}, {}, None),
-        ({"blocked": True}, {}, None),
-        ({"gone_at": NOW}, {}, None),
-        ({"scopes": "other"}, {}, None),
-        ({"credential_id": "other"}, {}, None),
-        ({"credential_id": None}, {"credential_id": None}, None),
-        ({"provider": "microsoft"}, {}, None),
-        ({}, {"email": "b@example.com"}, None),
-        ({}, {}, Scope(tenants=("umbrella",))),
-        ({}, {}, Scope(mailbox="b@example.com")),
-    ],
-)
-def test_what_is_not_just_as_the_roster_wants_it_is_not_adopted(ledger, there, wanted, scope):
-    wants = entry("acme", "a@example.com") | wanted
-    plan_of(ledger, wants, grants=[grant("a@example.com", **there)], scope=scope)
-    row = granted(ledger)["a@example.com"]
-    assert (row["owned"], row["tenant"]) == (False, None)
-
-
-def test_an_owned_grant_follows_its_entry_to_another_tenant(ledger):
-    ours = grant("a@example.com", owned=True, tenant="umbrella")
-    plan_of(ledger, entry("acme", "a@example.com"), grants=[ours])
-    assert granted(ledger)["a@example.com"]["tenant"] == "acme"
-
-
 def test_the_fingerprint_is_of_the_changes_and_of_nothing_else(ledger):
     one, two = entry("acme", "a@example.com"), entry("umbrella", "b@example.com")
     base = plan_of(ledger, one, two, key="base").fingerprint
@@ -281,25 +227,6 @@ def test_a_run_that_lost_its_lease_plans_nothing(ledger):
     with pytest.raises(Superseded):
         planned(ledger, late)
     assert rows(ledger, "changes") == rows(ledger, "batches") == []
-
-
-def test_a_grant_is_an_orphan_from_the_first_plan_without_its_entry_to_the_next_with_it(ledger):
-    with_tenants(ledger, "acme")
-    row = grant("a@example.com", owned=True, tenant="acme")
-    wanted = entry("acme", "a@example.com")
-    assert plan_of(ledger, grants=[row], key="first").counts["skip:in_grace"] == 1
-    assert granted(ledger)["a@example.com"]["orphan_since"] == NOW
-    seen = granted(ledger)["a@example.com"]
-    plan_of(ledger, wanted, grants=[seen], key="back")
-    assert granted(ledger)["a@example.com"]["orphan_since"] is None
-
-
-def test_a_filtered_run_knows_that_a_mailbox_outside_its_filter_has_its_entry_again(ledger):
-    old = grant("a@example.com", owned=True, tenant="acme", orphan_since=NOW - timedelta(days=30))
-    scope = Scope(tenants=("umbrella",))
-    made = plan_of(ledger, entry("acme", "a@example.com"), grants=[old], scope=scope)
-    assert made.counts == {"entries": 0, "unchanged": 0, "foreign": 0, "rejected": 0}
-    assert granted(ledger)["a@example.com"]["orphan_since"] is None
 
 
 def test_a_plan_waits_for_no_reader_and_readers_wait_for_no_plan(ledger):

@@ -9,12 +9,10 @@ from datetime import timedelta
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import insert, select
+from sqlalchemy import select
 
-from bulkgrants.ledger import runs
 from bulkgrants.ledger.runs import Scope
-from bulkgrants.ledger.tables import batches, changes, entries, escrow, grants, rejects, skips
-from bulkgrants.ledger.tables import tenants as tenants_table
+from bulkgrants.ledger.tables import batches, changes, grants, skips
 from bulkgrants.ledger.tenants import DEFAULT_GRACE
 from bulkgrants.model import (
     Actual,
@@ -23,17 +21,15 @@ from bulkgrants.model import (
     Desired,
     Escrow,
     GrantStatus,
-    Mode,
     Revoke,
     Skip,
     Standing,
 )
 from bulkgrants.reconcile.decide import decide
-from bulkgrants.reconcile.gate import Admission
-from bulkgrants.reconcile.opening import admit_run, take_lease
 from bulkgrants.reconcile.plan import plan
 from bulkgrants.reconcile.report import close_run
 from support.ledgers import NOW
+from support.mailboxes import staged
 
 DAY = timedelta(days=1)
 UNKNOWN = Standing(
@@ -261,80 +257,3 @@ def rank(box: Mailbox) -> int:
     if box.actual is None:
         return 1
     return 0 if box.actual.status == GrantStatus.INVALID else 2
-
-
-def staged(engine, application, mailboxes, standings, scope):
-    run = take_lease(engine, application=application, key="night", kind="reconcile", now=NOW)
-    run = admit_run(engine, run, Admission(None, Mode.APPLY, ""), scope)
-    tables = {entries: [], grants: [], escrow: [], rejects: [], tenants_table: []}
-    for (provider, email), box in mailboxes.items():
-        who = {"application": application, "provider": provider, "email": email}
-        if box.entry:
-            tables[entries].append(
-                who
-                | {
-                    "tenant": box.entry.tenant,
-                    "scopes": box.entry.scopes,
-                    "credential_id": box.entry.credential_id,
-                    "row_number": 1,
-                }
-            )
-        if box.known:
-            actual = box.known.actual
-            tables[grants].append(
-                who
-                | {name: getattr(actual, name) for name in Actual.__slots__}
-                | {
-                    "tenant": box.known.tenant,
-                    "gone_at": NOW - DAY if box.known.gone else None,
-                    "created_at": 1,
-                    "updated_at": 1,
-                }
-            )
-        if box.escrow:
-            tables[escrow].append(
-                who
-                | {
-                    "tenant": "one",
-                    "reason": box.escrow.reason,
-                    "due_at": box.escrow.due_at,
-                    "refusals": 1,
-                    "first_refused_at": NOW - DAY,
-                }
-            )
-        if box.reject:
-            tables[rejects].append(
-                {
-                    "run_id": run.run_id,
-                    "row_number": 1,
-                    "tenant": "",
-                    "email": email,
-                    "provider": None if box.reject == "any" else box.reject,
-                    "mailbox": email,
-                    "reason": "r",
-                    "sentence": "s",
-                }
-            )
-    tables[tenants_table] = [
-        {
-            "application": application,
-            "tenant": name,
-            "provider": "google",
-            "credential": "sa",
-            "secret_conn_id": "sa",
-            "scopes": "",
-            "grace_seconds": int(one.grace.total_seconds()),
-            "enabled": one.enabled,
-            "listed": True,
-            "awaiting": one.awaiting,
-            "quarantined_until": one.quarantined_until,
-            "quarantine_reason": one.quarantine_reason,
-        }
-        for name, one in standings.items()
-    ]
-    with engine.begin() as connection:
-        for table, found in tables.items():
-            if found:
-                connection.execute(insert(table), found)
-        runs.note(connection, run.run_id, entries=len(tables[entries]), rejected=4, observed=0)
-    return runs.read_run(engine, run.run_id)
