@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
+import sys
 import tempfile
 from pathlib import Path
 
@@ -21,13 +23,16 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=1_000_000, help="of the roster to plan")
     parser.add_argument("--databases", default="postgresql,sqlite", help="separated by commas")
     parser.add_argument(
-        "--full", action="store_true", help="every limiter on every database, for apply"
+        "--full",
+        action="store_true",
+        help="apply every case on every database, not a few on SQLite",
     )
     return parser.parse_args()
 
 
 def main() -> None:
     """Measure what was asked for."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is stopped
     given = _arguments()
     databases = given.databases.split(",")
     parts = [given.only] if given.only else _PARTS
@@ -89,9 +94,8 @@ def _apply(databases: list[str], folder: Path, *, full: bool) -> None:
     table.head("Apply", [*columns, "429s", "of the calls", "MB above idle"])
     with standin() as running:
         for database in databases:
-            every = full or database == "postgresql"
-            policies = apply.POLICIES if every else ("sliding",)
-            for one in apply.measure(database, policies, apply.LOADS, running, folder):
+            cases = apply.CASES if full or database == "postgresql" else apply.FEW
+            for one in apply.measure(database, cases, running, folder):
                 table.line(
                     [
                         one.policy,

@@ -23,9 +23,19 @@ from bulkgrants.reconcile.plan import plan
 from bulkgrants.rosters.stage import stage_roster
 
 LIMIT = 50.0
-POLICIES = ("fixed", "sliding", "token_bucket", "gcra")
-LOADS = ((2000,), (500, 500, 500, 500), (1700, 100, 100, 100))
+ONE, EVEN, UNEVEN = (2000,), (500, 500, 500, 500), (1700, 100, 100, 100)
 """The changes that each process has to make."""
+
+Case = tuple[str, tuple[int, ...]]
+"""The form of the rate limit, and the load."""
+
+CASES: tuple[Case, ...] = tuple(
+    (policy, load)
+    for policy in ("fixed", "sliding", "token_bucket", "gcra")
+    for load in (ONE, EVEN, UNEVEN)
+    if load is not EVEN or policy == "sliding"  # the strictest form stands for the others
+)
+FEW: tuple[Case, ...] = (("sliding", ONE), ("sliding", UNEVEN))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,21 +65,19 @@ class Application:
 
 def measure(
     database: str,
-    policies: Sequence[str],
-    loads: Sequence[tuple[int, ...]],
+    cases: Sequence[Case],
     standin: Standin,
     folder: Path,
 ) -> Iterator[Application]:
-    """Each policy with each load, every time with a new ledger and no grants."""
-    most = max(len(load) for load in loads)
+    """Each case, every time with a new ledger and no grants."""
+    most = max(len(load) for _, load in cases)
     with (
         ledgers(database, folder) as new_ledger,
         workers(most, folder / "airflow", standin) as hands,
     ):
         _warm_up(hands)
-        for policy in policies:
-            for load in loads:
-                yield _one(database, policy, load, new_ledger(), standin, hands)
+        for policy, load in cases:
+            yield _one(database, policy, load, new_ledger(), standin, hands)
 
 
 def _warm_up(hands: Sequence[Worker]) -> None:

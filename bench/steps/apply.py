@@ -9,7 +9,7 @@ from bulkgrants.ledger.budgets import Budget
 from bulkgrants.ledger.engine import open_ledger
 from bulkgrants.ports import utc_now
 from bulkgrants.reconcile.apply import apply_batch
-from bulkgrants.reconcile.pacing import Pacer
+from bulkgrants.reconcile.pacing import Pacer, undisturbed
 from bulkgrants_airflow.hooks.nylas_async import NylasAsyncHook
 
 
@@ -23,5 +23,6 @@ async def _apply(url: str, run_id: int, batch: int, per_second: float) -> dict[s
     run = runs.read_run(ledger, run_id)
     async with NylasAsyncHook().open() as sender:
         pacer = Pacer(sender, Budget(ledger, run.application, per_second))
-        applied = await apply_batch(ledger, pacer, run, batch, clock=utc_now)
+        with undisturbed():
+            applied = await apply_batch(ledger, pacer, run, batch, clock=utc_now)
     return dict(applied.outcomes)

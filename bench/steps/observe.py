@@ -9,7 +9,7 @@ from bulkgrants.ledger.budgets import Budget
 from bulkgrants.ledger.engine import open_ledger
 from bulkgrants.ports import utc_now
 from bulkgrants.reconcile.observe import stage_grants
-from bulkgrants.reconcile.pacing import Pacer
+from bulkgrants.reconcile.pacing import Pacer, undisturbed
 from bulkgrants_airflow.hooks.nylas_async import NylasAsyncHook
 
 
@@ -23,5 +23,6 @@ async def _observe(url: str, run_id: int, per_second: float) -> dict[str, float]
     run = runs.read_run(ledger, run_id)
     async with NylasAsyncHook().open() as sender:
         pacer = Pacer(sender, Budget(ledger, run.application, per_second))
-        listed = await stage_grants(ledger, pacer, run, clock=utc_now)
+        with undisturbed():
+            listed = await stage_grants(ledger, pacer, run, clock=utc_now)
     return {"pages": listed.pages, "staged": listed.staged}

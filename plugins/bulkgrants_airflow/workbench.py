@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from bulkgrants.ledger.budgets import Budget
 from bulkgrants.ledger.engine import open_ledger, require_current
 from bulkgrants.ledger.runs import Run, read_run
-from bulkgrants.reconcile.pacing import Pacer
+from bulkgrants.reconcile.pacing import Pacer, undisturbed
 from bulkgrants.rosters.sources import Source, roster_source, tenants_source
 from bulkgrants_airflow.connections import NylasConnection, ledger_url, warehouse_engine
 from bulkgrants_airflow.hooks.nylas_async import NylasAsyncHook
@@ -59,4 +59,5 @@ class Workbench:
         hook = NylasAsyncHook(self.settings.nylas_conn_id)
         nylas = await hook.nylas()
         async with hook.open() as sender:
-            yield Pacer(sender, self.budget(nylas))
+            with undisturbed():
+                yield Pacer(sender, self.budget(nylas))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Generic, TypeVar
 
 from bulkgrants.model import Grant, GrantStatus
@@ -158,5 +159,11 @@ def _scopes(value: Json) -> str:
     if isinstance(value, str):
         return canonical(value)
     if isinstance(value, Sequence):
-        return canonical(scope for scope in value if isinstance(scope, str))
+        return _canonical(tuple(scope for scope in value if isinstance(scope, str)))
     return ""
+
+
+@lru_cache(maxsize=1024)
+def _canonical(scopes: tuple[str, ...]) -> str:
+    """A listing says the same few sets a million times."""
+    return canonical(scopes)

@@ -25,6 +25,7 @@ from bulkgrants.rosters.addresses import address_key
 
 _log = logging.getLogger(__name__)
 
+_AT_FIRST = 3  # pages that a list of two pages is asked for in vain, at most
 _IN_FLIGHT = 32
 _PAGES_PER_WRITE = 20
 _COLUMNS = (
@@ -80,10 +81,11 @@ async def stage_grants(engine: Engine, sender: AsyncSender, run: Run, *, clock: 
     """
     await asyncio.to_thread(_clear, engine, run, clock)
     pages = staged = 0
-    waiting: list[Grant] = []
+    waiting: list[tuple[Cell, ...]] = []
     async for fresh in _pages(sender, run.scope.mailbox):
         pages += 1
-        waiting.extend(fresh)
+        # page by page: a thread that works long at a time keeps the loop from meeting its slots
+        waiting.extend(_rows(run.application, fresh))
         if pages % _PAGES_PER_WRITE == 0:
             staged += await asyncio.to_thread(_stage, engine, run, waiting, clock)
             waiting = []
@@ -140,7 +142,7 @@ async def _ahead(
     """
     under_way: deque[tuple[int, asyncio.Task[Page[Grant]]]] = deque()
     offset = stride
-    wide = 1
+    wide = _AT_FIRST
     try:
         while True:
             while len(under_way) < wide:
@@ -170,17 +172,21 @@ def _clear(engine: Engine, run: Run, clock: Clock) -> None:
         connection.execute(delete(observed).where(observed.c.application == run.application))
 
 
-def _stage(engine: Engine, run: Run, grants: list[Grant], clock: Clock) -> int:
-    """Grants without an address, such as virtual calendars, are no mailbox's and stay out."""
-    rows = [_row(run.application, one) for one in grants if one.email]
+def _stage(engine: Engine, run: Run, rows: list[tuple[Cell, ...]], clock: Clock) -> int:
+    """Write the rows; gives their number."""
     with engine.begin() as connection:
         leases.renew(connection, run.lease, clock())
         insert_rows(connection, observed, _COLUMNS, rows)
     return len(rows)
 
 
-def _row(application: str, grant: Grant) -> tuple[Cell, ...]:
-    return (
-        application, grant.grant_id, grant.provider, address_key(grant.email), grant.status,
-        grant.scopes, grant.credential_id, grant.blocked, grant.created_at, grant.updated_at,
-    )  # fmt: skip
+def _rows(application: str, grants: list[Grant]) -> list[tuple[Cell, ...]]:
+    """Grants without an address, such as virtual calendars, are no mailbox's and stay out."""
+    return [
+        (
+            application, one.grant_id, one.provider, address_key(one.email), one.status,
+            one.scopes, one.credential_id, one.blocked, one.created_at, one.updated_at,
+        )
+        for one in grants
+        if one.email
+    ]  # fmt: skip
