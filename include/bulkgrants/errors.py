@@ -98,6 +98,8 @@ class Refusal(StrEnum):
     """The provider does not accept the credential's key or secret."""
     CONSENT_MISSING = "consent_missing"
     """The tenant's admin has not consented, or has withdrawn it."""
+    TENANT_MISCONFIGURED = "tenant_misconfigured"
+    """The credential and its Azure app name no tenant in which Microsoft lets the app act."""
     GRANT_BLOCKED = "grant_blocked"
     """Nylas has blocked the grant (423)."""
     OTHER = "other"

@@ -33,7 +33,8 @@ def _aadsts(codes: str, reason: Reason) -> tuple[re.Pattern[str], Reason]:
 _TABLE: tuple[tuple[re.Pattern[str], Reason], ...] = (
     # Microsoft's sign-in service: the number decides, whatever OAuth error stands beside it.
     _aadsts("7000222|7000215|70002", Refusal.SECRET_INVALID),
-    _aadsts("65001|65004|90094|700016|650052|650056|650057", Refusal.CONSENT_MISSING),
+    _aadsts("65001|65004|90094|700016|70001|700011|650052|650056|650057", Refusal.CONSENT_MISSING),
+    _aadsts("90002|9001023|50194", Refusal.TENANT_MISCONFIGURED),
     _aadsts("50020|90072|50034", Refusal.MAILBOX_UNKNOWN),
     _aadsts("90006|90024|90012|50087|650051", TRANSIENT),
     # Microsoft Graph.

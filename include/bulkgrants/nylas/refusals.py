@@ -50,6 +50,10 @@ _ADVICE = {
         "renew it in its Airflow connection and register the credential again"
     ),
     Refusal.CONSENT_MISSING: "The tenant's admin has not consented, or has withdrawn the consent",
+    Refusal.TENANT_MISCONFIGURED: (
+        "Microsoft knows no such tenant, or needs its id where the credential says `common`; "
+        "correct it in the Airflow connection, or make the Azure app multi-tenant"
+    ),
     Refusal.GRANT_BLOCKED: "Nylas has blocked this grant; only Nylas' support can release it",
     Refusal.OTHER: "This mailbox was refused",
 }

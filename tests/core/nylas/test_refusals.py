@@ -62,6 +62,11 @@ def oauth(name, description):
         (oauth("invalid_grant", "Not a valid email"), Refusal.MAILBOX_UNKNOWN),
         (oauth("invalid_grant", "AADSTS65001: not consented"), Refusal.CONSENT_MISSING),
         (oauth("unauthorized_client", "AADSTS700016: not in …"), Refusal.CONSENT_MISSING),
+        (oauth("unauthorized_client", "AADSTS70001: disabled"), Refusal.CONSENT_MISSING),
+        (oauth("unauthorized_client", "AADSTS700011: not in …"), Refusal.CONSENT_MISSING),
+        (oauth("invalid_request", "AADSTS90002: no tenant"), Refusal.TENANT_MISCONFIGURED),
+        (oauth("invalid_request", "AADSTS9001023: /common"), Refusal.TENANT_MISCONFIGURED),
+        (oauth("invalid_request", "AADSTS50194: one tenant"), Refusal.TENANT_MISCONFIGURED),
         (oauth("invalid_client", "AADSTS7000215: wrong secret"), Refusal.SECRET_INVALID),
         (oauth("invalid_client", "AADSTS7000222: expired"), Refusal.SECRET_INVALID),
         (oauth("invalid_grant", "AADSTS50020: another tenant"), Refusal.MAILBOX_UNKNOWN),
@@ -95,6 +100,19 @@ def test_a_message_without_provider_error_is_matched_as_well():
     raised = error(400, {"type": "x", "message": "AADSTS65001: consent is missing"})
     assert isinstance(raised, Refused)
     assert raised.refusal is Refusal.CONSENT_MISSING
+
+
+@pytest.mark.parametrize("refusal", Refusal)
+def test_a_refusal_concerns_the_tenant_unless_it_lies_with_the_mailbox(refusal):
+    own = {Refusal.MAILBOX_UNKNOWN, Refusal.GRANT_BLOCKED}
+    assert refusal.concerns_tenant is (refusal not in own)
+
+
+@pytest.mark.parametrize("code", [90002, 9001023, 50194])
+def test_a_wrong_tenant_is_corrected_in_the_connection_or_the_azure_app(code):
+    raised = provider_error(400, oauth("invalid_request", f"AADSTS{code}: no."))
+    assert "needs its id where the credential says `common`" in str(raised)
+    assert "in the Airflow connection, or make the Azure app multi-tenant" in str(raised)
 
 
 def test_a_blocked_grant_is_refused_as_blocked():
