@@ -57,12 +57,38 @@ class Tenant:
     credential: str
     """The credential's name at Nylas, unique within the connector."""
     secret_conn_id: str
-    """The Airflow connection that holds the credential's secret; never the secret itself."""
+    """The Airflow connection that holds the credential's secret; never the secret itself.
+
+    Empty, for Microsoft only, where the connector's own client id and secret are used.
+    """
     scopes: str
-    """Canonical scopes for entries that name none; empty for Microsoft."""
+    """Canonical scopes for entries that name none.
+
+    Always empty for Microsoft, where the admin's consent decides: nothing is asked for with a
+    grant, and so nothing is compared. What its grants must carry is in `required`.
+    """
     grace: timedelta
     """How long an owned grant without an entry is left alone."""
     enabled: bool
+    microsoft_tenant: str = ""
+    """Microsoft's tenant id, a domain of it, or `common`, in lower case; empty for Google.
+
+    Empty for Microsoft where the credential's connection may name one, else it is `common`.
+    """
+    canary: str = ""
+    """The one mailbox used to test propagation, normalised; empty where none is named."""
+    required: str = ""
+    """Canonical scopes that the canary's grant must carry before the tenant is ready.
+
+    For Google the same as `scopes`; for Microsoft short names, as grants show them.
+    """
+    consent_scopes: str = ""
+    """Canonical scopes that the consent link asks for instead of the application's own.
+
+    Empty for Google, and for Microsoft unless `microsoft_tenant` names a single tenant.
+    """
+    azure_manifest: str = ""
+    """The name of a file with the Azure application's exported manifest; empty for none."""
 
 
 class Awaiting(StrEnum):

@@ -28,7 +28,15 @@ REQUIRED = {
 }
 OPTIONAL = {
     Kind.ROSTER: ("scopes", "credential", "provider", "roster_date"),
-    Kind.TENANTS: ("scopes", "grace_days", "enabled"),
+    Kind.TENANTS: (
+        "scopes",
+        "grace_days",
+        "enabled",
+        "microsoft_tenant",
+        "canary",
+        "consent_scopes",
+        "azure_manifest",
+    ),
 }
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import timedelta
 
 import sqlalchemy as sa
@@ -11,18 +10,14 @@ from sqlalchemy import Engine
 
 from bulkgrants.errors import Misconfigured
 from bulkgrants.model import Provider, Tenant
-from bulkgrants.rosters.cells import (
-    NotText,
-    UnreadableScopes,
-    lists_as_json,
-    objects,
-    read_cell,
-    read_scopes,
-)
+from bulkgrants.rosters.addresses import BadAddress, normalise_address
+from bulkgrants.rosters.cells import read_cell
+from bulkgrants.rosters.microsoft import MICROSOFT_COLUMNS, MicrosoftCells, microsoft_cells
 from bulkgrants.rosters.rejects import quoted
 from bulkgrants.rosters.sources import Source, labelled
+from bulkgrants.rosters.tenant_row import TenantRow
 from bulkgrants.rosters.warehouse import reading, resolve_columns
-from bulkgrants.text import bounded, trimmed
+from bulkgrants.text import trimmed
 
 DEFAULT_GRACE_DAYS = 7
 _LONGEST_GRACE_DAYS = 3650
@@ -40,7 +35,7 @@ def read_tenants(engine: Engine, source: Source) -> list[Tenant]:
         origin = source.origin(dict.fromkeys(resolved.values()))
         rows = connection.execute(sa.select(*labelled(origin, resolved))).mappings().all()
     tenants = [
-        _tenant(_Row(source, number, {str(name): cell for name, cell in row.items()}))
+        _tenant(TenantRow(source, number, {str(name): cell for name, cell in row.items()}))
         for number, row in enumerate(rows, 1)
     ]
     if not tenants:
@@ -52,59 +47,27 @@ def read_tenants(engine: Engine, source: Source) -> list[Tenant]:
     return tenants
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    source: Source
-    number: int
-    cells: Mapping[str, object]
-
-    def wrong(self, column: str, what: str) -> Misconfigured:
-        """The error for one cell; `what` says what is wrong and what to write."""
-        tenant = self.cells.get("tenant")
-        of = f" (tenant {quoted(tenant)})" if isinstance(tenant, str) and tenant.strip() else ""
-        return Misconfigured(
-            f"Row {self.number}{of} of the {self.source.shown}, column `{column}`: {what}"
-        )
-
-    def text(self, column: str) -> str:
-        """The trimmed cell; empty for null or without the column. Raises Misconfigured."""
-        cell = read_cell(self.cells.get(column))
-        if isinstance(cell, NotText):
-            raise self.wrong(
-                column,
-                f"it holds {quoted(cell.shown)} ({cell.kind}); make the column a text or cast it "
-                "in a query.",
-            )
-        text = trimmed(cell or "")
-        if text != bounded(text, max(len(text), 1)):
-            raise self.wrong(column, f"{quoted(text)} holds unprintable characters; remove them.")
-        return text
-
-    def required(self, column: str, meaning: str) -> str:
-        """The trimmed cell. Raises Misconfigured where it is empty."""
-        text = self.text(column)
-        if not text:
-            raise self.wrong(column, f"it is empty; write {meaning}.")
-        return text
-
-
-def _tenant(row: _Row) -> Tenant:
+def _tenant(row: TenantRow) -> Tenant:
     name = row.required("tenant", "the organisation's short name, unique in this table")
     provider = _provider(row)
+    scopes, microsoft = _of_provider(row, provider)
     return Tenant(
         tenant=name,
         provider=provider,
         credential=row.required("credential", "the name of the tenant's credential at Nylas"),
-        secret_conn_id=row.required(
-            "secret_conn_id", "the id of the Airflow connection that holds the credential's secret"
-        ),
-        scopes=_scopes(row, provider),
+        secret_conn_id=_secret_conn_id(row, provider),
+        scopes=scopes,
         grace=_grace(row),
         enabled=_enabled(row),
+        microsoft_tenant=microsoft.tenant,
+        canary=_canary(row),
+        required=microsoft.required or scopes,
+        consent_scopes=microsoft.consent_scopes,
+        azure_manifest=microsoft.azure_manifest,
     )
 
 
-def _provider(row: _Row) -> Provider:
+def _provider(row: TenantRow) -> Provider:
     known = " or ".join(provider.value for provider in Provider)
     written = row.required("provider", known)
     try:
@@ -115,30 +78,44 @@ def _provider(row: _Row) -> Provider:
         ) from None
 
 
-def _scopes(row: _Row, provider: Provider) -> str:
-    column = "scopes"
-    listed = lists_as_json(objects([row.cells.get(column)]))[0]
-    cells = _Row(row.source, row.number, {**row.cells, column: listed})
-    try:
-        scopes = read_scopes(cells.text(column))
-    except UnreadableScopes as error:
-        raise row.wrong(column, f"{error}; separate the scopes by blanks.") from None
-    if provider is Provider.GOOGLE and not scopes:
+def _of_provider(row: TenantRow, provider: Provider) -> tuple[str, MicrosoftCells]:
+    """The tenant's scopes, and the cells that only Microsoft tenants fill."""
+    if provider is Provider.MICROSOFT:
+        return "", microsoft_cells(row)
+    for column in MICROSOFT_COLUMNS:
+        if row.text(column):
+            raise row.wrong(column, "it is for Microsoft tenants only; leave it empty.")
+    scopes = row.scopes("scopes")
+    if not scopes:
         raise row.wrong(
-            column,
+            "scopes",
             "it is empty; write the Google scopes that the service account was delegated, "
             "separated by blanks.",
         )
-    if provider is Provider.MICROSOFT and scopes:
+    return scopes, MicrosoftCells()
+
+
+def _secret_conn_id(row: TenantRow, provider: Provider) -> str:
+    if provider is Provider.MICROSOFT:
+        return row.text("secret_conn_id")
+    return row.required(
+        "secret_conn_id", "the id of the Airflow connection that holds the credential's secret"
+    )
+
+
+def _canary(row: TenantRow) -> str:
+    written = row.text("canary")
+    try:
+        return normalise_address(written) if written else ""
+    except BadAddress as error:
         raise row.wrong(
-            column,
-            f"it names {quoted(scopes)}; leave it empty, as a Microsoft tenant's scopes come from "
-            "its admin's consent.",
-        )
-    return scopes
+            "canary",
+            f"{quoted(written)} is no mailbox address ({str(error).rstrip('.')}); write the "
+            "address of one mailbox of the tenant, or leave it empty.",
+        ) from None
 
 
-def _grace(row: _Row) -> timedelta:
+def _grace(row: TenantRow) -> timedelta:
     cell = row.cells.get("grace_days")
     days = _whole_number(cell)
     if days is None:
@@ -161,7 +138,7 @@ def _whole_number(cell: object) -> int | None:
     return int(digits) if digits.isdecimal() and len(digits) < 10 else -1  # noqa: PLR2004 - no number of days is longer
 
 
-def _enabled(row: _Row) -> bool:
+def _enabled(row: TenantRow) -> bool:
     cell = row.cells.get("enabled")
     if read_cell(cell) is None:
         return True
@@ -175,7 +152,7 @@ def _enabled(row: _Row) -> bool:
 
 def _refuse_contradictions(tenants: Sequence[Tenant], source: Source) -> None:
     first: dict[str, int] = {}
-    secrets: dict[tuple[Provider, str], Tenant] = {}
+    sharing: dict[tuple[Provider, str], Tenant] = {}
     for number, tenant in enumerate(tenants, 1):
         if tenant.tenant in first:
             raise Misconfigured(
@@ -183,11 +160,20 @@ def _refuse_contradictions(tenants: Sequence[Tenant], source: Source) -> None:
                 f"{first[tenant.tenant]} and {number}; keep one of them."
             )
         first[tenant.tenant] = number
-        other = secrets.setdefault((tenant.provider, tenant.credential), tenant)
-        if other.secret_conn_id != tenant.secret_conn_id:
-            raise Misconfigured(
-                f"The tenants {quoted(other.tenant)} and {quoted(tenant.tenant)} in the "
-                f"{source.shown} share the credential {quoted(tenant.credential)} but not its "
-                f"secret ({quoted(other.secret_conn_id)}, {quoted(tenant.secret_conn_id)}); write "
-                "the same `secret_conn_id`, or give each its own credential."
-            )
+        other = sharing.setdefault((tenant.provider, tenant.credential), tenant)
+        for what, column, theirs, ours in (
+            ("secret", "secret_conn_id", other.secret_conn_id, tenant.secret_conn_id),
+            (
+                "Microsoft tenant",
+                "microsoft_tenant",
+                other.microsoft_tenant,
+                tenant.microsoft_tenant,
+            ),
+        ):
+            if theirs != ours:
+                raise Misconfigured(
+                    f"The tenants {quoted(other.tenant)} and {quoted(tenant.tenant)} in the "
+                    f"{source.shown} share the credential {quoted(tenant.credential)} but not its "
+                    f"{what} ({quoted(theirs)}, {quoted(ours)}); write the same `{column}`, or "
+                    "give each its own credential."
+                )

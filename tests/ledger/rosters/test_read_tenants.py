@@ -14,9 +14,12 @@ GMAIL = "https://www.googleapis.com/auth/gmail.readonly"
 TENANTS = tenants_source("tenants")
 TEXTS = (
     "tenant TEXT, provider TEXT, credential TEXT, secret_conn_id TEXT, scopes TEXT, "
-    "grace_days TEXT, enabled TEXT, canary TEXT"
+    "grace_days TEXT, enabled TEXT, microsoft_tenant TEXT, canary TEXT, consent_scopes TEXT, "
+    "azure_manifest TEXT, notes TEXT"
 )
 COLUMNS = [part.split()[0] for part in TEXTS.split(", ")]
+GUID = "72f988bf-86f1-41af-91ab-2d7cd011db47"
+GRAPH = "https://graph.microsoft.com"
 
 
 def row(**cells):
@@ -25,6 +28,14 @@ def row(**cells):
         "secret_conn_id": "google_acme", "scopes": CALENDAR,
     }  # fmt: skip
     return tuple((google | cells).get(name) for name in COLUMNS)
+
+
+def at_microsoft(**cells):
+    microsoft = {
+        "tenant": "umbra", "provider": "microsoft", "credential": "umbra-ac",
+        "secret_conn_id": "azure_umbra", "scopes": None,
+    }  # fmt: skip
+    return row(**(microsoft | cells))
 
 
 @pytest.fixture
@@ -38,16 +49,64 @@ def read(filled):
 def test_tenants_are_read_in_order_with_their_defaults(read):
     found = read(
         row(tenant=" acme ", provider="Google", scopes=f"{GMAIL}, {CALENDAR} openid"),
-        row(tenant="umbra", provider="microsoft", credential="umbra-ac",
-            secret_conn_id="azure_umbra", scopes=" ", grace_days="0", enabled="no",
-            canary="c@umbra.example.com"),
-    )  # fmt: skip
+        at_microsoft(scopes=" ", grace_days="0", enabled="no", notes="not read"),
+    )
     assert found == [
         Tenant("acme", Provider.GOOGLE, "acme-sa", "google_acme", f"{CALENDAR} {GMAIL}",
-               timedelta(days=7), enabled=True),
+               timedelta(days=7), enabled=True, required=f"{CALENDAR} {GMAIL}"),
         Tenant("umbra", Provider.MICROSOFT, "umbra-ac", "azure_umbra", "",
-               timedelta(0), enabled=False),
+               timedelta(0), enabled=False, required="User.Read.All"),
     ]  # fmt: skip
+
+
+def test_a_microsoft_tenant_is_read_with_all_that_it_may_name(read):
+    [tenant] = read(
+        at_microsoft(
+            microsoft_tenant=f" {GUID.upper()} ", canary=" Canary@Umbra.Example.COM ",
+            scopes=f"Mail.Read, {GRAPH}/User.Read.All https://Graph.Microsoft.com/Mail.Read",
+            consent_scopes=f"{GRAPH}/Calendars.Read.Shared {GRAPH}/Calendars.Read",
+            azure_manifest="umbra app.json",
+        )
+    )  # fmt: skip
+    assert tenant == Tenant(
+        "umbra", Provider.MICROSOFT, "umbra-ac", "azure_umbra", "", timedelta(days=7),
+        enabled=True, microsoft_tenant=GUID, canary="canary@umbra.example.com",
+        required="Mail.Read User.Read.All",
+        consent_scopes=f"{GRAPH}/Calendars.Read {GRAPH}/Calendars.Read.Shared",
+        azure_manifest="umbra app.json",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        (None, ""),
+        (" ", ""),
+        ("Common", "common"),
+        ("Contoso.OnMicrosoft.com", "contoso.onmicrosoft.com"),
+        ("xn--bcher-kva.example", "xn--bcher-kva.example"),
+    ],
+)
+def test_a_microsoft_tenant_is_an_id_a_domain_common_or_left_out(read, written, meant):
+    [tenant] = read(at_microsoft(microsoft_tenant=written))
+    assert tenant.microsoft_tenant == meant
+
+
+def test_a_microsoft_tenant_may_have_no_secret_of_its_own(read):
+    [tenant] = read(at_microsoft(secret_conn_id=" "))
+    assert tenant.secret_conn_id == ""
+
+
+def test_a_consent_may_be_for_scopes_of_its_own_where_a_domain_names_the_tenant(read):
+    [tenant] = read(
+        at_microsoft(microsoft_tenant="umbra.example.com", consent_scopes=f"{GRAPH}/.default")
+    )
+    assert tenant.consent_scopes == f"{GRAPH}/.default"
+
+
+def test_a_google_tenant_has_a_canary_too(read):
+    [tenant] = read(row(canary="C@Acme.example.com"))
+    assert tenant.canary == "c@acme.example.com"
 
 
 def test_only_the_first_four_columns_and_scopes_are_needed(filled):
@@ -115,18 +174,55 @@ def test_days_may_be_numbers_with_a_fraction_of_nothing(read, kind):
         ({"scopes": None}, "column `scopes`: it is empty; write the Google scopes"),
         ({"scopes": "openid"}, "only identity scopes"),
         ({"scopes": "a|b"}, '"a|b" is no scope; separate the scopes by blanks'),
-        ({"provider": "microsoft"}, "leave it empty, as a Microsoft tenant's scopes come from"),
+        ({"provider": "microsoft"}, f'"{CALENDAR}" is no application permission of Microsoft'),
         ({"grace_days": "-1"}, '"-1" is no number of days; write a whole number from 0 to 3650'),
         ({"grace_days": "1.5"}, '"1.5" is no number of days'),
         ({"grace_days": "a week"}, '"a week" is no number of days'),
         ({"grace_days": "9" * 400}, "is no number of days"),
         ({"enabled": "maybe"}, '"maybe" is neither yes nor no; write true or false'),
+        ({"canary": "nobody"}, 'column `canary`: "nobody" is no mailbox address ('),
+        ({"canary": "a" * 900}, "write the address of one mailbox of the tenant, or leave it"),
+        ({"microsoft_tenant": "common"}, "`microsoft_tenant`: it is for Microsoft tenants only"),
+        ({"consent_scopes": "a"}, "`consent_scopes`: it is for Microsoft tenants only; leave"),
+        ({"azure_manifest": "a.json"}, "`azure_manifest`: it is for Microsoft tenants only"),
     ],
 )
 def test_a_wrong_cell_is_named_with_what_to_write(read, cells, said):
     with pytest.raises(Misconfigured) as caught:
         read(row(**cells))
     assert said in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        ({"credential": None}, "column `credential`: it is empty; write the name"),
+        ({"microsoft_tenant": "Organizations"}, '"organizations" stands for many tenants at once'),
+        ({"microsoft_tenant": "consumers"}, "takes only as `common`; write that, or the tenant's"),
+        ({"microsoft_tenant": "contoso"}, '"contoso" is no Microsoft tenant; write its id (a GUID'),
+        ({"microsoft_tenant": GUID[:-1]}, "is no Microsoft tenant"),
+        ({"microsoft_tenant": f"{{{GUID}}}"}, "is no Microsoft tenant"),
+        ({"microsoft_tenant": "a.b/../common"}, "is no Microsoft tenant"),
+        ({"microsoft_tenant": "a." * 126 + "com"}, "is no Microsoft tenant"),
+        ({"scopes": f"{GRAPH}/.default"}, '".default" is no application permission of Microsoft'),
+        ({"scopes": "https://outlook.office.com/Mail.Read"}, "write short names such as User.Read"),
+        ({"scopes": "a|b"}, '"a|b" is no scope; separate the scopes by blanks'),
+        ({"consent_scopes": "a"}, "names one tenant, and it is empty; empty this cell"),
+        ({"consent_scopes": "a", "microsoft_tenant": "common"}, 'and it is "common"; empty this'),
+        ({"consent_scopes": "a|b", "microsoft_tenant": GUID}, '"a|b" is no scope'),
+        ({"azure_manifest": "apps/umbra.json"}, '"apps/umbra.json" is no plain file name; write'),
+        ({"azure_manifest": "apps\\umbra.json"}, "is no plain file name"),
+        ({"azure_manifest": "..json"}, "is no plain file name"),
+        ({"azure_manifest": "umbra.yaml"}, "is no plain file name"),
+        ({"azure_manifest": "u" * 96 + ".json"}, "of at most 100 characters that ends in .json"),
+    ],
+)
+def test_a_wrong_cell_of_a_microsoft_tenant_is_named_with_what_to_write(read, cells, said):
+    with pytest.raises(Misconfigured) as caught:
+        read(at_microsoft(**cells))
+    assert said in str(caught.value)
+    assert 'Row 1 (tenant "umbra") of the tenants table "tenants", column' in str(caught.value)
     assert len(str(caught.value)) < 400
 
 
@@ -146,8 +242,21 @@ def test_a_shared_credential_has_one_secret(read):
 
 
 def test_credentials_of_two_providers_may_share_a_name(read):
-    microsoft = {"provider": "microsoft", "scopes": None, "secret_conn_id": "azure_b"}
-    assert len(read(row(), row(tenant="b", **microsoft))) == 2
+    assert len(read(row(), at_microsoft(credential="acme-sa"))) == 2
+
+
+def test_a_shared_credential_has_one_microsoft_tenant(read):
+    with pytest.raises(Misconfigured) as caught:
+        read(at_microsoft(microsoft_tenant=GUID), at_microsoft(tenant="b"))
+    assert (
+        f'share the credential "umbra-ac" but not its Microsoft tenant ("{GUID}", ""); '
+        "write the same `microsoft_tenant`, or give each its own credential."
+    ) in str(caught.value)
+
+
+def test_tenants_may_share_a_credential_for_any_microsoft_tenant(read):
+    tenants = [at_microsoft(tenant=name, microsoft_tenant="common") for name in ("a", "b")]
+    assert [tenant.tenant for tenant in read(*tenants)] == ["a", "b"]
 
 
 def test_a_table_without_tenants_is_refused(read):
