@@ -16,7 +16,7 @@ from bulkgrants.errors import Misconfigured
 if TYPE_CHECKING:
     from alembic.config import Config
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest migration, which this code needs."""
 
 _BUSY_MS = 60_000

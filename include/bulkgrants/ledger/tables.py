@@ -16,40 +16,15 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
-    MetaData,
     String,
     Table,
     Text,
     UniqueConstraint,
 )
-from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from bulkgrants.ledger.columns import ID, Exact, added_text, metadata
+from bulkgrants.ledger.consent_tables import consent_attempts, consents, probes
 from bulkgrants.ledger.moments import Moment
-
-metadata = MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-    }
-)
-
-
-class Exact(TypeDecorator[str]):
-    """Text that sorts and compares by code point, on PostgreSQL as on SQLite."""
-
-    impl = Text
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[str]:
-        """Collation "C" on PostgreSQL; SQLite's default is the same order."""
-        collation = "C" if dialect.name == "postgresql" else None
-        return dialect.type_descriptor(Text(collation=collation))
-
-
-ID = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows for INTEGER keys only
 
 
 def _run_id() -> Column[int]:
@@ -117,6 +92,16 @@ tenants = Table(
     Column("awaiting", String(20), nullable=True),  # consent | propagation | null when ready
     Column("quarantined_until", Moment, nullable=True),
     Column("quarantine_reason", Text, nullable=False, default=""),
+    added_text("microsoft_tenant"),  # a tenant id or `common`, as the tenants table says
+    added_text("canary"),  # the address that shows whether the provider honours what was given
+    added_text("required_scopes"),  # what the canary's grant must carry
+    added_text("consent_scopes"),  # an override for the consent link
+    added_text("azure_manifest"),  # the name of a file
+    Column("awaiting_since", Moment, nullable=True),  # null until onboarding takes the tenant up
+    added_text("stopped"),  # refused | expired: not taken up again until a person asks for it
+    Column("ready_at", Moment, nullable=True),
+    Column("claimed_by", String(300), nullable=True),  # DAG id and run id of the onboarding run
+    Column("claimed_until", Moment, nullable=True),
 )
 
 credentials = Table(
@@ -270,3 +255,6 @@ attempts = Table(
 
 STAGING = (entries, observed)
 """Tables that hold one run's input; unlogged on PostgreSQL, as the run can always read it again."""
+
+ONBOARDING = (consents, consent_attempts, probes)
+"""Described in a file of their own, and named here so that importing this one imports all."""

@@ -19,6 +19,11 @@ _SETTINGS = (
     "grace_seconds",
     "enabled",
     "listed",
+    "microsoft_tenant",
+    "canary",
+    "required_scopes",
+    "consent_scopes",
+    "azure_manifest",
 )
 DEFAULT_GRACE = timedelta(days=7)
 
@@ -26,7 +31,8 @@ DEFAULT_GRACE = timedelta(days=7)
 def record_tenants(connection: Connection, application: str, listed: Iterable[Tenant]) -> None:
     """Bring the settings in line with the tenants table; tenants it lacks stay, as not listed.
 
-    A Microsoft tenant that is new here awaits its admin's consent; a Google tenant is ready.
+    A Microsoft tenant that is new here awaits its admin's consent. A Google tenant awaits the
+    propagation of its delegation, where it names a canary by which that shows; else it is ready.
     """
     connection.execute(
         update(tenants).where(tenants.c.application == application).values(listed=False)
@@ -42,7 +48,12 @@ def record_tenants(connection: Connection, application: str, listed: Iterable[Te
             "grace_seconds": int(tenant.grace.total_seconds()),
             "enabled": tenant.enabled,
             "listed": True,
-            "awaiting": Awaiting.CONSENT if tenant.provider is Provider.MICROSOFT else None,
+            "microsoft_tenant": tenant.microsoft_tenant,
+            "canary": tenant.canary,
+            "required_scopes": tenant.required,
+            "consent_scopes": tenant.consent_scopes,
+            "azure_manifest": tenant.azure_manifest,
+            "awaiting": _first_awaits(tenant),
             "quarantine_reason": "",
         }
         for tenant in listed
@@ -57,6 +68,12 @@ def record_tenants(connection: Connection, application: str, listed: Iterable[Te
         ),
         rows,
     )
+
+
+def _first_awaits(tenant: Tenant) -> Awaiting | None:
+    if tenant.provider is Provider.MICROSOFT:
+        return Awaiting.CONSENT
+    return Awaiting.PROPAGATION if tenant.canary else None
 
 
 def standings(connection: Connection, application: str) -> dict[str, Standing]:

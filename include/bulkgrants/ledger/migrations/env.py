@@ -2,11 +2,11 @@
 
 from alembic import context
 
-from bulkgrants.ledger.tables import metadata
+from bulkgrants.ledger.tables import runs
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=metadata,
+    target_metadata=runs.metadata,
     render_as_batch=False,
 )
 with context.begin_transaction():

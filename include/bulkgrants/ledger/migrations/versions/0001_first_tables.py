@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from bulkgrants.ledger.columns import Exact
 from bulkgrants.ledger.moments import Moment
-from bulkgrants.ledger.tables import Exact
 from bulkgrants.ledger.views import views
 
 revision = "0001"
