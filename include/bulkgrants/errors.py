@@ -6,7 +6,10 @@ BulkgrantsError
 │   ├── Misconfigured    a person must change a setting, connection, table or key file
 │   ├── ApiKeyRefused    Nylas does not accept the API key
 │   ├── RequestRefused   Nylas refused a call that concerns no single mailbox
-│   └── Superseded       another process has taken over this run or batch
+│   ├── Superseded       another process has taken over this run, batch or tenant
+│   ├── ConsentRefused   the admin said no; a person must ask again
+│   ├── ConsentExpired   the admin said nothing for too long; a person must ask again
+│   └── NotPropagated    the provider does not honour in time what the admin gave
 ├── Retriable            the same call may succeed after `after` seconds
 │   ├── RateLimited      too many calls, says Nylas or the provider
 │   ├── Unavailable      time-out, lost connection, or a 5xx
@@ -50,7 +53,19 @@ class RequestRefused(Fatal):
 
 
 class Superseded(Fatal):
-    """The run's lease or the batch's claim belongs to somebody else now; write nothing more."""
+    """The run's lease, or a claim on a batch or tenant, is somebody else's; write no more."""
+
+
+class ConsentRefused(Fatal):
+    """The tenant's admin, or Microsoft on the way, has refused the consent."""
+
+
+class ConsentExpired(Fatal):
+    """Nobody answered the tenant's consent links within the terms."""
+
+
+class NotPropagated(Fatal):
+    """At the deadline the canary's grant still lacks scopes; the message names them."""
 
 
 class Retriable(BulkgrantsError):

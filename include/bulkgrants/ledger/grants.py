@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import (
@@ -24,11 +26,50 @@ from bulkgrants.ledger import leases
 from bulkgrants.ledger.runs import Run
 from bulkgrants.ledger.tables import grants, observed
 from bulkgrants.ledger.upserts import upsert
-from bulkgrants.model import GrantStatus
+from bulkgrants.model import Grant, GrantStatus
 
 _KEY = ("application", "provider", "email")
 _SEEN = ("grant_id", "status", "scopes", "credential_id", "blocked", "created_at", "updated_at")
 _TELLING = ("grant_id", "status", "scopes", "credential_id", "blocked", "updated_at")
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """A mailbox and the grant that we have just been given for it."""
+
+    provider: str
+    email: str
+    """Normalised."""
+    tenant: str | None
+    grant: Grant
+
+
+def own(connection: Connection, application: str, granted: Iterable[Owned]) -> None:
+    """The grants as Nylas gave them back, ours from now on."""
+    rows = [
+        {
+            "application": application,
+            "provider": one.provider,
+            "email": one.email,
+            "grant_id": one.grant.grant_id,
+            "status": one.grant.status,
+            "scopes": one.grant.scopes,
+            "credential_id": one.grant.credential_id,
+            "blocked": one.grant.blocked,
+            "created_at": one.grant.created_at,
+            "updated_at": one.grant.updated_at,
+            "owned": True,
+            "tenant": one.tenant,
+            "orphan_since": None,
+            "gone_at": None,
+        }
+        for one in granted
+    ]
+    if not rows:
+        return
+    statement = upsert(connection, grants)
+    new = {name: statement.excluded[name] for name in rows[0] if name not in _KEY}
+    connection.execute(statement.on_conflict_do_update(index_elements=list(_KEY), set_=new), rows)
 
 
 def merge_listing(connection: Connection, run: Run, now: datetime) -> int:

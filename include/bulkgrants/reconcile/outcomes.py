@@ -10,7 +10,8 @@ from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, selec
 
 from bulkgrants.errors import Refused
 from bulkgrants.ledger.escrow import due_after
-from bulkgrants.ledger.tables import changes, escrow, grants
+from bulkgrants.ledger.grants import Owned, own
+from bulkgrants.ledger.tables import changes, escrow
 from bulkgrants.ledger.upserts import upsert
 from bulkgrants.model import ChangeKind, Grant, Outcome, SkipReason
 from bulkgrants.reconcile.queue import Claim, Open
@@ -68,7 +69,14 @@ def record(connection: Connection, claim: Claim, done: Sequence[Done]) -> None:
     granted = [one for one in done if isinstance(one, Granted)]
     refusals = [one for one in done if isinstance(one, NotGranted) and one.concerns_mailbox]
     _finish(connection, claim, done)
-    _own(connection, claim, granted)
+    own(
+        connection,
+        claim.run.application,
+        [
+            Owned(one.change.provider, one.change.email, one.change.tenant, one.grant)
+            for one in granted
+        ],
+    )
     _free(connection, claim, granted)
     _detain(connection, claim, refusals)
 
@@ -111,39 +119,6 @@ def _ending(one: Done) -> dict[str, object]:
         "grant_id": None,
         "grant_updated_at": None,
     }
-
-
-def _own(connection: Connection, claim: Claim, granted: Sequence[Granted]) -> None:
-    """The grants as Nylas gave them back, ours from now on."""
-    rows = [
-        {
-            "application": claim.run.application,
-            "provider": one.change.provider,
-            "email": one.change.email,
-            "grant_id": one.grant.grant_id,
-            "status": one.grant.status,
-            "scopes": one.grant.scopes,
-            "credential_id": one.grant.credential_id,
-            "blocked": one.grant.blocked,
-            "created_at": one.grant.created_at,
-            "updated_at": one.grant.updated_at,
-            "owned": True,
-            "tenant": one.change.tenant,
-            "orphan_since": None,
-            "gone_at": None,
-        }
-        for one in granted
-    ]
-    if not rows:
-        return
-    statement = upsert(connection, grants)
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["application", "provider", "email"],
-            set_={name: statement.excluded[name] for name in list(rows[0])[3:]},
-        ),
-        rows,
-    )
 
 
 def _free(connection: Connection, claim: Claim, granted: Sequence[Granted]) -> None:

@@ -1,0 +1,1 @@
+"""Propagation: the wait until the provider honours what an admin has given, seen by a canary."""

@@ -1,0 +1,93 @@
+"""Takes a tenant one step further through propagation: a probe that is due, or a wait."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Engine
+
+from bulkgrants.consent.explanations import explain_refusal
+from bulkgrants.errors import Misconfigured, NotPropagated
+from bulkgrants.ledger.onboarding import Onboarding
+from bulkgrants.model import Awaiting, Provider
+from bulkgrants.ports import Chance, Clock, Sender
+from bulkgrants.propagation.pace import Pace
+from bulkgrants.propagation.probe import Probed, ProbeOutcome, probe
+from bulkgrants.text import bounded
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The canary's grant carries every scope it must."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """The next probe is due at a moment."""
+
+    until: datetime
+    probed: Probed | None
+    """What was seen just now; None where it was too early to ask."""
+
+
+def advance(
+    engine: Engine,
+    sender: Sender,
+    onboarding: Onboarding,
+    pace: Pace,
+    *,
+    run_key: str,
+    clock: Clock,
+    chance: Chance,
+) -> Ready | Wait:
+    """Probe if a probe is due; gives what comes next.
+
+    Raises NotPropagated once the deadline has passed, with the scopes still missing by name;
+    Misconfigured for what no waiting mends, with what to do; and what `probe` raises.
+    """
+    if onboarding.awaiting is not Awaiting.PROPAGATION or onboarding.since is None:
+        return Ready()
+    first = pace.first_probe(onboarding.since)
+    if clock() < first:
+        return Wait(first, None)
+    probed = probe(engine, sender, onboarding, run_key=run_key, clock=clock)
+    if probed.outcome is ProbeOutcome.GRANTED:
+        return Ready()
+    if probed.hopeless:
+        explanation = explain_refusal(probed.message)
+        raise Misconfigured(
+            f"The canary {bounded(onboarding.canary, 120)} of the tenant {onboarding.tenant} was "
+            f"refused, and waiting will not change that. {explanation.meaning} "
+            f"{explanation.remedy} ({probed.message})"
+        )
+    now = clock()
+    if pace.is_over(onboarding.since, now):
+        raise NotPropagated(_overdue(onboarding, pace, probed))
+    return Wait(pace.next_probe(onboarding.since, now, chance), probed)
+
+
+def _overdue(onboarding: Onboarding, pace: Pace, probed: Probed) -> str:
+    hours = pace.deadline.total_seconds() / 3600
+    missing = bounded(", ".join(probed.missing), 600)
+    head = (
+        f"The tenant {onboarding.tenant} is not ready {hours:g} h after "
+        f"{'its consent' if onboarding.provider is Provider.MICROSOFT else 'the first probe'}: "
+        f"the grant of its canary {bounded(onboarding.canary, 120)} lacks {missing}."
+    )
+    if probed.outcome is ProbeOutcome.PARTIAL:
+        return f"{head} {_WHERE[onboarding.provider]}"
+    explanation = explain_refusal(probed.message)
+    return f"{head} {explanation.meaning} {explanation.remedy} ({probed.message})"
+
+
+_WHERE = {
+    Provider.MICROSOFT: (
+        "Add them to the Azure app as application permissions of Microsoft Graph, have the admin "
+        "consent again, or take them out of the tenant's `scopes`."
+    ),
+    Provider.GOOGLE: (
+        "Delegate them to the service account in the customer's Google Admin console, or take "
+        "them out of the tenant's `scopes`."
+    ),
+}
