@@ -224,12 +224,28 @@ def test_delegated_permissions_alone_give_bulk_grants_nothing(form):
     ]
 
 
+def test_application_permissions_on_another_api_are_none_on_microsoft_graph():
+    data = newer()
+    only_delegated(data)
+    legacy(data, "full_access_as_app", Kind.APPLICATION, EXCHANGE_ONLINE)
+    assert "no application permission on Microsoft Graph" in found(data, required="")[1][1]
+
+
+def test_an_unknown_application_permission_is_one_all_the_same():
+    data = newer()
+    only_delegated(data)
+    add(data, STRANGE, Kind.APPLICATION)
+    assert not any("no application permission" in what for _, what in found(data, required=""))
+
+
 def test_an_app_that_may_only_list_people_is_told_so():
     data = newer()
     only_people(data)
     ((weight, what),) = found(data, required="")
     assert weight == "should"
     assert "no application permission on mail, calendars or contacts" in what
+    add(data, ident("Directory.Read.All", Kind.APPLICATION), Kind.APPLICATION)
+    assert found(data, required="Directory.Read.All") == []
     add(data, ident("Contacts.Read", Kind.APPLICATION), Kind.APPLICATION)
     assert found(data, required="") == []
 
@@ -288,6 +304,13 @@ def test_a_secret_is_early_enough_until_thirty_days_before_its_end():
     secrets(data, NOW + 30 * DAY + timedelta(seconds=1))
     assert found(data) == []
     assert len(found(data, now=NOW + timedelta(seconds=1))) == 1
+
+
+def test_the_older_forms_end_of_a_secret_is_read():
+    data = older()
+    data["passwordCredentials"][0]["endDate"] = "2018-10-19T17:59:59.6521653Z"
+    ((weight, what),) = found(data)
+    assert (weight, what[-13:]) == ("must", "(2018-10-19).")
 
 
 def test_a_secret_without_an_end_is_left_alone():
