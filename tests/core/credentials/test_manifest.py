@@ -5,8 +5,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from bulkgrants.credentials.graph_permissions import EXCHANGE_ONLINE, GRAPH, LEGACY, NAMES, Kind
 from bulkgrants.credentials.manifest import MAX_BYTES, ClientSecret, read_manifest
@@ -14,12 +12,9 @@ from bulkgrants.credentials.manifest_rules import (
     _SIGN_IN,
     CALLBACK_PATH,
     WARNING,
-    Finding,
-    Weight,
     check_manifest,
 )
 from bulkgrants.errors import Misconfigured
-from bulkgrants.text import bounded
 
 ROOT = Path(__file__).parents[3]
 SAMPLE = ROOT / "include" / "samples" / "azure-manifest.json"
@@ -411,91 +406,6 @@ def test_what_is_no_manifest_is_named_with_the_reason(text, why):
     assert "Download it anew" in sentence
     assert len(sentence) < 500
     assert "\n" not in sentence
-
-
-LEAVES = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(max_size=20)
-    | st.sampled_from(["Role", "Scope", "Web", "0001-01-01T00:00:00+05:00", "9999-12-31", GRAPH])
-    | st.sampled_from([one.permission_id for one in NAMES])
-)
-FIELDS = st.sampled_from(
-    [
-        "signInAudience",
-        "accessTokenAcceptedVersion",
-        "api",
-        "requestedAccessTokenVersion",
-        "web",
-        "spa",
-        "redirectUris",
-        "replyUrlsWithType",
-        "url",
-        "type",
-        "requiredResourceAccess",
-        "resourceAppId",
-        "resourceAccess",
-        "id",
-        "passwordCredentials",
-        "endDateTime",
-        "endDate",
-        "keyId",
-    ]
-)
-ANYTHING = st.recursive(
-    LEAVES,
-    lambda inner: (
-        st.lists(inner, max_size=4)
-        | st.dictionaries(FIELDS | st.text(max_size=5), inner, max_size=6)
-    ),
-    max_leaves=25,
-)
-
-
-def check_anything(value, required):
-    try:
-        manifest = read_manifest(json.dumps(value), name="any.json")
-    except Misconfigured:
-        return
-    for finding in check_manifest(manifest, required=required, base_url=US, now=NOW):
-        assert isinstance(finding, Finding)
-        assert isinstance(finding.weight, Weight)
-        assert 0 < len(finding.what) < 600
-        assert 0 < len(finding.change) < 600
-        assert finding.what == bounded(finding.what, 600)
-
-
-@given(ANYTHING, st.text())
-def test_any_json_gives_findings_or_misconfigured(value, required):
-    check_anything(value, required)
-
-
-@given(st.dictionaries(FIELDS, ANYTHING, max_size=8), st.text())
-def test_any_fields_in_a_good_manifest_give_findings_or_misconfigured(fields, required):
-    check_anything({**newer(), **fields}, required)
-
-
-@given(st.data())
-def test_any_value_anywhere_in_a_good_manifest_gives_findings_or_misconfigured(data):
-    value = newer()
-    parent, key = data.draw(st.sampled_from(list(places(value))))
-    parent[key] = data.draw(ANYTHING)
-    check_anything(value, REQUIRED)
-
-
-def places(value):
-    for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
-        yield value, key
-        if isinstance(inner, dict | list):
-            yield from places(inner)
-
-
-@given(st.text())
-def test_any_text_is_misconfigured(text):
-    with pytest.raises(Misconfigured):
-        read_manifest(text, name=text)
 
 
 def test_the_tables_know_no_id_twice_and_every_legacy_name():
