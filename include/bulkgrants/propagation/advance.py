@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import Engine
 
 from bulkgrants.consent.explanations import explain_refusal
-from bulkgrants.errors import Misconfigured, NotPropagated
+from bulkgrants.errors import Misconfigured, NotPropagated, Refusal, Superseded
 from bulkgrants.ledger.onboarding import Onboarding
 from bulkgrants.model import Awaiting, Provider
 from bulkgrants.ports import Chance, Clock, Sender
@@ -44,10 +44,16 @@ def advance(
     """Probe if a probe is due; gives what comes next.
 
     Raises NotPropagated once the deadline has passed, with the scopes still missing by name;
-    Misconfigured for what no waiting mends, with what to do; and what `probe` raises.
+    Misconfigured for what no waiting mends, with what to do; Superseded where the tenant awaits its
+    admin's consent, or was never taken up; and what `probe` raises.
     """
-    if onboarding.awaiting is not Awaiting.PROPAGATION or onboarding.since is None:
+    if onboarding.awaiting is None:
         return Ready()
+    if onboarding.awaiting is not Awaiting.PROPAGATION or onboarding.since is None:
+        raise Superseded(
+            f"The tenant {onboarding.tenant} awaits its admin's consent, or was taken up by no "
+            "run; this run leaves it alone, and the next one takes it up."
+        )
     first = pace.first_probe(onboarding.since)
     if clock() < first:
         return Wait(first, None)
@@ -59,12 +65,18 @@ def advance(
         raise Misconfigured(
             f"The canary {bounded(onboarding.canary, 120)} of the tenant {onboarding.tenant} was "
             f"refused, and waiting will not change that. {explanation.meaning} "
-            f"{explanation.remedy} ({probed.message})"
+            f"{explanation.remedy}{_another(probed)} ({probed.message})"
         )
     now = clock()
     if pace.is_over(onboarding.since, now):
         raise NotPropagated(_overdue(onboarding, pace, probed))
-    return Wait(pace.next_probe(onboarding.since, now, chance), probed)
+    return Wait(pace.next_probe(onboarding.since, now, chance, probed.rest), probed)
+
+
+def _another(probed: Probed) -> str:
+    if probed.refusal in {Refusal.MAILBOX_UNKNOWN, Refusal.GRANT_BLOCKED}:
+        return " Or name another mailbox in the column `canary` of the tenants table."
+    return ""
 
 
 def _overdue(onboarding: Onboarding, pace: Pace, probed: Probed) -> str:
@@ -73,8 +85,15 @@ def _overdue(onboarding: Onboarding, pace: Pace, probed: Probed) -> str:
     head = (
         f"The tenant {onboarding.tenant} is not ready {hours:g} h after "
         f"{'its consent' if onboarding.provider is Provider.MICROSOFT else 'the first probe'}: "
-        f"the grant of its canary {bounded(onboarding.canary, 120)} lacks {missing}."
     )
+    canary = f"the grant of its canary {bounded(onboarding.canary, 120)}"
+    if probed.outcome is ProbeOutcome.UNSERVED:
+        return (
+            f"{head}the last probe was not answered, so nobody knows whether {canary} carries "
+            f"{missing}. Start the onboarding of this tenant by its name once the provider and "
+            f"Nylas answer again. ({probed.message})"
+        )
+    head += f"{canary} lacks {missing}."
     if probed.outcome is ProbeOutcome.PARTIAL:
         return f"{head} {_WHERE[onboarding.provider]}"
     explanation = explain_refusal(probed.message)

@@ -28,15 +28,18 @@ class Pace:
         """The earliest moment for a probe."""
         return since + self.floor
 
-    def next_probe(self, since: datetime, now: datetime, chance: Chance) -> datetime:
+    def next_probe(
+        self, since: datetime, now: datetime, chance: Chance, rest: timedelta = timedelta()
+    ) -> datetime:
         """The moment of the next probe; the last one is due at the deadline itself.
 
+        Before it lies `rest` at least, where the other side has asked for that much.
         Waits grow with the time that has passed, so that no count has to be kept: whoever takes up
         the wait, after whatever broke off, goes on as if it had never been away. Each is drawn from
         a range, so that tenants who began together do not ask together.
         """
         wait = min(max(FIRST_WAIT, (now - since) * _GROWTH), LONGEST_WAIT)
-        at = now + wait * (0.75 + 0.5 * chance())
+        at = now + max(wait * (0.75 + 0.5 * chance()), rest)
         end = since + self.deadline
         return min(at, end) if now < end else at
 

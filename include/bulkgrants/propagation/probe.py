@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from sqlalchemy import Connection, Engine, insert
@@ -30,6 +30,8 @@ HOPELESS = frozenset(
     }
 )
 """Refusals that no waiting mends: a person has to change something first."""
+_LONGEST_MESSAGE = 1000
+"""Characters: all that an error of ours has to say, the request id at its end included."""
 
 
 class ProbeOutcome(StrEnum):
@@ -54,6 +56,8 @@ class Probed:
     message: str = ""
     """What was answered instead of a grant."""
     refusal: Refusal | None = None
+    rest: timedelta = timedelta()
+    """How long the other side has asked to be left alone."""
 
     @property
     def hopeless(self) -> bool:
@@ -79,19 +83,16 @@ def probe(
     try:
         grant = sender.send(call)
     except Refused as error:
-        return _record(
-            engine,
-            onboarding,
-            Probed(ProbeOutcome.REFUSED, every, bounded(error, 400), error.refusal),
-            clock(),
-        )
+        message = bounded(error, _LONGEST_MESSAGE)
+        probed = Probed(ProbeOutcome.REFUSED, every, message, error.refusal)
+        return _record(engine, onboarding, probed, run_key, clock())
     except Retriable as error:
-        return _record(
-            engine, onboarding, Probed(ProbeOutcome.UNSERVED, every, bounded(error, 400)), clock()
-        )
+        message, rest = bounded(error, _LONGEST_MESSAGE), timedelta(seconds=error.after or 0)
+        probed = Probed(ProbeOutcome.UNSERVED, every, message, rest=rest)
+        return _record(engine, onboarding, probed, run_key, clock())
     missing = missing_scopes(onboarding.required, grant.scopes)
     outcome = ProbeOutcome.PARTIAL if missing else ProbeOutcome.GRANTED
-    return _record(engine, onboarding, Probed(outcome, missing), clock(), grant)
+    return _record(engine, onboarding, Probed(outcome, missing), run_key, clock(), grant)
 
 
 def missing_scopes(required: str, carried: str) -> tuple[str, ...]:
@@ -121,10 +122,13 @@ def _record(
     engine: Engine,
     onboarding: Onboarding,
     probed: Probed,
+    run_key: str,
     now: datetime,
     grant: Grant | None = None,
 ) -> Probed:
     with engine.begin() as connection:
+        # again: the exchange may have taken as long as another run needed to take over
+        steps.keep_claim(connection, onboarding.application, onboarding.tenant, run_key, now)
         connection.execute(
             insert(probes).values(
                 application=onboarding.application,
