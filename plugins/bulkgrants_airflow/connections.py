@@ -142,18 +142,18 @@ def google_key(conn_id: str) -> ServiceAccountKey:
 
 def oauth_app(conn_id: str) -> OAuthApp:
     """The OAuth application in a connection: login, password and, for Azure, `extra.tenantId`."""
-    connection = _connection(conn_id, "generic")
-    if not connection.login or not connection.password:
+    connection = _connection(conn_id, "azure for Microsoft, generic for Google")
+    login, password = ((text or "").strip() for text in (connection.login, connection.password))
+    if not login or not password:
         raise Misconfigured(
             f"The Airflow connection '{conn_id}' needs the OAuth application's client id as login "
             "and its client secret as password."
         )
-    tenant = connection.extra_dejson.get("tenantId")
-    return OAuthApp(
-        client_id=connection.login,
-        client_secret=connection.password,
-        tenant=tenant if isinstance(tenant, str) else None,
-    )
+    mask_secret(password)
+    tenant = connection.extra_dejson.get("tenantId") or ""
+    if not isinstance(tenant, str):
+        raise _wrong(conn_id, "needs the Microsoft tenant's id as a text in its field `tenantId`")
+    return OAuthApp(client_id=login, client_secret=password, tenant=tenant.strip() or None)
 
 
 def _connection(conn_id: str, kind: str) -> Connection:

@@ -68,6 +68,13 @@ OPTIONS: dict[str, Option] = {
         "",
         example="google_oauth",
     ),
+    "microsoft_connector_conn_id": _option(
+        "The Airflow connection with the client id (login), client secret (password) and tenant "
+        "(extra.tenantId) of an Azure application; needed only while the Nylas application has no "
+        "Microsoft connector.",
+        "",
+        example="azure_oauth",
+    ),
     "batch_size": _option(
         "How many changes one task applies.",
         "2000",

@@ -13,6 +13,7 @@ from pathlib import Path
 from airflow.sdk.configuration import conf, get_sdk_expansion_variables
 
 from bulkgrants.errors import Misconfigured
+from bulkgrants.model import Provider
 
 SECTION = "bulkgrants"
 DEFAULT_LEDGER_CONN_ID = "bulkgrants_ledger"
@@ -30,7 +31,16 @@ class Settings:
     tenants: str
     tenants_columns: Mapping[str, str]
     google_connector_conn_id: str | None
+    microsoft_connector_conn_id: str | None
     batch_size: int
+
+    def connector_conn_id(self, provider: Provider) -> str | None:
+        """The connection from which a missing connector of that provider is made, if there is."""
+        match provider:
+            case Provider.GOOGLE:
+                return self.google_connector_conn_id
+            case Provider.MICROSOFT:
+                return self.microsoft_connector_conn_id
 
 
 def read_settings() -> Settings:
@@ -44,6 +54,7 @@ def read_settings() -> Settings:
         tenants=_required("tenants"),
         tenants_columns=_columns("tenants_columns"),
         google_connector_conn_id=_text("google_connector_conn_id") or None,
+        microsoft_connector_conn_id=_text("microsoft_connector_conn_id") or None,
         batch_size=_positive("batch_size"),
     )
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from bulkgrants.credentials.secrets import OAuthApp
 from bulkgrants.errors import Misconfigured
 from bulkgrants_airflow import connections
 from bulkgrants_airflow.connections import (
@@ -218,8 +219,34 @@ def test_an_oauth_application_is_login_password_and_tenant(connect):
     app = oauth_app(connect("o", **fields, extra={"tenantId": "t-1"}))
     assert (app.client_id, app.client_secret, app.tenant) == ("id", "hush-hush", "t-1")
     assert oauth_app(connect("o", **fields)).tenant is None
-    with pytest.raises(Misconfigured, match="client secret as password"):
-        oauth_app(connect("o", conn_type="azure", login="id"))
+    assert oauth_app(connect("o", **fields, extra={"tenantId": " "})).tenant is None
+    pasted = {"conn_type": "azure", "login": " id\n", "password": "hush-hush "}
+    assert oauth_app(connect("o", **pasted)) == OAuthApp("id", "hush-hush")
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"password": None}, "client secret as password"),
+        ({"login": " "}, "client id as login"),
+        ({"extra": {"tenantId": ["hush-tenant"]}}, "as a text in its field `tenantId`"),
+    ],
+)
+def test_an_oauth_application_that_lacks_something_is_named_without_its_secret(
+    connect, fields, sentence
+):
+    whole = {"conn_type": "azure", "login": "id", "password": "hush-hush"}
+    with pytest.raises(Misconfigured, match=sentence) as raised:
+        oauth_app(connect("o", **{**whole, **fields}))
+    assert "'o'" in str(raised.value)
+    assert "hush" not in str(raised.value)
+
+
+def test_a_client_secret_is_masked_in_logs_even_inside_a_text(connect):
+    from airflow.sdk.log import redact
+
+    oauth_app(connect("o", conn_type="azure", login="id", password="Zx8Q~masked-in-logs"))
+    assert "Zx8Q~masked" not in str(redact("client secret: Zx8Q~masked-in-logs"))
 
 
 def test_no_other_module_reads_connections():

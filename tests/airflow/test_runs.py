@@ -25,7 +25,8 @@ class Airflow:
         self.tenant("acme")
 
     def tenant(self, name: str, provider: str = "google") -> None:
-        row = (name, provider, f"{name}-sa", "google_sa", MAIL if provider == "google" else None)
+        own = ("google_sa", MAIL) if provider == "google" else (None, None)
+        row = (name, provider, f"{name}-sa", *own)
         with self.warehouse:
             self.warehouse.execute("INSERT INTO tenants VALUES (?, ?, ?, ?, ?)", row)
 
@@ -53,7 +54,9 @@ def airflow(tmp_path, connect, nylas_default, key_file, monkeypatch, standin) ->
     extra = {"keyfile_dict": json.dumps(key_file)}
     connect("google_sa", conn_type="google_cloud_platform", extra=extra)
     connect("google_oauth", conn_type="generic", login="client", password="client-secret")
+    connect("azure_oauth", conn_type="azure", login="client", password="azure-secret")
     monkeypatch.setenv("AIRFLOW__BULKGRANTS__GOOGLE_CONNECTOR_CONN_ID", "google_oauth")
+    monkeypatch.setenv("AIRFLOW__BULKGRANTS__MICROSOFT_CONNECTOR_CONN_ID", "azure_oauth")
     monkeypatch.setenv("AIRFLOW__BULKGRANTS__BATCH_SIZE", "2")
     return made
 
@@ -157,7 +160,9 @@ def test_an_old_roster_writes_nothing_and_says_so(airflow, standin):
 def test_microsoft_tenants_wait_for_consent_and_hold_up_nobody(airflow):
     airflow.tenant("contoso", provider="microsoft")
     airflow.roster(("acme", "a@acme.example.com"), ("contoso", "m@contoso.example.com"))
-    airflow.run("register_credentials")
+    assert airflow.run("register_credentials").state == "success"
+    kinds = "SELECT provider, credential_type FROM credentials ORDER BY provider"
+    assert airflow.ask(kinds) == [("google", "serviceaccount"), ("microsoft", "adminconsent")]
     assert airflow.run("reconcile_grants").state == "success"
     assert airflow.ask("SELECT email, fate, detail FROM fates ORDER BY email") == [
         ("a@acme.example.com", "granted", ""),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from bulkgrants.errors import Misconfigured
+from bulkgrants.model import Provider
 from bulkgrants_airflow.provider import OPTIONS
 from bulkgrants_airflow.settings import Settings, airflow_home, read_settings
 
@@ -25,6 +26,7 @@ def test_the_defaults_come_from_the_provider_info():
         tenants="tenants",
         tenants_columns={},
         google_connector_conn_id=None,
+        microsoft_connector_conn_id=None,
         batch_size=2000,
     )
 
@@ -39,12 +41,14 @@ def test_settings_are_read_at_run_time(setting):
     setting("tenants", "SELECT a, '100%' FROM t")
     setting("batch_size", "500")
     setting("google_connector_conn_id", "google_oauth")
+    setting("microsoft_connector_conn_id", "azure_oauth")
     settings = read_settings()
     assert settings.roster == "hr.roster"
     assert settings.roster_columns == {"email": "work_email"}
     assert settings.tenants == "SELECT a, '100%' FROM t"
     assert settings.batch_size == 500
-    assert settings.google_connector_conn_id == "google_oauth"
+    assert settings.connector_conn_id(Provider.GOOGLE) == "google_oauth"
+    assert settings.connector_conn_id(Provider.MICROSOFT) == "azure_oauth"
 
 
 @pytest.mark.parametrize(

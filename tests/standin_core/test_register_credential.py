@@ -6,7 +6,8 @@ import pytest
 
 from bulkgrants.credentials import records
 from bulkgrants.credentials.connectors import ensure_connector
-from bulkgrants.credentials.register import Registration, register_service_account
+from bulkgrants.credentials.register import Registration, Wanted
+from bulkgrants.credentials.register import register as register_credential
 from bulkgrants.credentials.secrets import (
     OAuthApp,
     fingerprint,
@@ -34,13 +35,17 @@ def register(sender, google, ledger, key_files):
 
     def call(number=0, name="acme", through=None):
         key = service_account_key(key_files[number], connection="acme_google")
-        return register_service_account(
+        return register_credential(
             through or PatientSender(sender, pause=lambda _: None),
             ledger,
             application="app-1",
-            name=name,
-            key=key,
-            fingerprint=fingerprint(key.credential_data, fingerprint_key("api-key")),
+            wanted=Wanted(
+                Provider.GOOGLE,
+                name,
+                CredentialType.SERVICE_ACCOUNT,
+                key.credential_data,
+                fingerprint(key.credential_data, fingerprint_key("api-key")),
+            ),
             clock=lambda: next(moments),
         )
 
@@ -104,6 +109,13 @@ def test_keeping_a_credential_sends_no_secret(register, sender):
     after = sender.requests()
     changed = {route for route in after if after[route] != before.get(route)}
     assert all(route.startswith("GET ") for route in changed if "creds" in route), changed
+
+
+def test_a_second_name_for_the_same_secret_is_the_same_credential_and_stays_it(register, ledger):
+    first, second, again = register(), register(name="other"), register(name="other")
+    assert {one.credential_id for one in (second, again)} == {first.credential_id}
+    assert (second.registration, again.registration) == (Registration.CREATED, Registration.KEPT)
+    assert recorded(ledger, "other").registered_at == START + timedelta(days=1)
 
 
 def test_a_process_that_died_before_its_record_ends_in_the_same_state(register, ledger, sender):

@@ -6,10 +6,11 @@ from datetime import UTC, date, datetime, timedelta
 
 import httpx
 
-from bulkgrants.credentials.register import register_service_account
-from bulkgrants.credentials.secrets import ServiceAccountKey, fingerprint, fingerprint_key
+from bulkgrants.credentials.register import Wanted
+from bulkgrants.credentials.register import register as register_credential
+from bulkgrants.credentials.secrets import fingerprint, fingerprint_key
 from bulkgrants.ledger.runs import Scope
-from bulkgrants.model import Mode
+from bulkgrants.model import CredentialType, Mode, Provider
 from bulkgrants.nylas.exchange import understand
 from bulkgrants.nylas.wire import Reply
 from bulkgrants.ports import utc_now
@@ -100,13 +101,15 @@ def register(world, pem: str) -> None:
         "private_key": pem,
         "client_email": "robot@acme.iam.gserviceaccount.com",
     }
-    register_service_account(
+    key = fingerprint_key(world.server.api_key)
+    wanted = Wanted(
+        Provider.GOOGLE, "sa", CredentialType.SERVICE_ACCOUNT, data, fingerprint(data, key)
+    )
+    register_credential(
         SyncSender(world.server),
         world.engine,
         application=APPLICATION,
-        name="sa",
-        key=ServiceAccountKey(data),
-        fingerprint=fingerprint(data, fingerprint_key(world.server.api_key)),
+        wanted=wanted,
         clock=world.clock,
     )
 

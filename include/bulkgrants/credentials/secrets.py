@@ -42,7 +42,7 @@ class ServiceAccountKey:
 
 @dataclass(frozen=True, slots=True)
 class OAuthApp:
-    """An OAuth application at the provider, from which a connector is made."""
+    """An OAuth application at the provider: a connector or an `adminconsent` credential uses it."""
 
     client_id: str
     client_secret: str = field(repr=False)
@@ -70,6 +70,17 @@ def service_account_key(value: Json, *, connection: str) -> ServiceAccountKey:
     if not _is_rsa_key(fields["private_key"]):
         raise _unusable(connection, "its `private_key` is no RSA key in PEM form")
     return ServiceAccountKey(fields)
+
+
+def admin_consent_data(app: OAuthApp | None, microsoft_tenant: str) -> Mapping[str, str]:
+    """What an `adminconsent` credential consists of.
+
+    Without an application of its own it uses the connector's. The tenant is the one of the tenants
+    table, else the application's own, else `common`: what any organisation can consent to.
+    """
+    tenant = microsoft_tenant or (app.tenant if app else None) or "common"
+    own = {"client_id": app.client_id, "client_secret": app.client_secret} if app else {}
+    return {**own, "tenant": tenant.lower()}
 
 
 def _is_rsa_key(pem: str) -> bool:

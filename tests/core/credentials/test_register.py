@@ -6,15 +6,19 @@ import pytest
 
 from bulkgrants.credentials.connectors import ensure_connector
 from bulkgrants.credentials.records import Record
-from bulkgrants.credentials.register import Registration, decide, find_credential
+from bulkgrants.credentials.register import Registration, Wanted, decide, find_credential
 from bulkgrants.credentials.secrets import OAuthApp
 from bulkgrants.errors import Misconfigured, RequestRefused, Unavailable
-from bulkgrants.model import Provider
+from bulkgrants.model import CredentialType, Provider
 from bulkgrants.nylas.replies import Connector, Credential, Page
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 APP = OAuthApp("id", "hush")
 GOOGLE = Connector("google", None)
+
+WANTED = Wanted(
+    Provider.GOOGLE, "acme", CredentialType.SERVICE_ACCOUNT, {"private_key": "hush"}, "f-1"
+)
 
 
 def held(credential_id="c-1", credential_type="serviceaccount"):
@@ -38,12 +42,32 @@ def known(credential_id="c-1", fingerprint="f-1"):
     ],
 )
 def test_what_is_done_follows_from_what_nylas_has_and_the_ledger_knows(existing, record, expected):
-    assert decide(existing, record, "f-1") is expected
+    assert decide(existing, record, WANTED) is expected
 
 
 def test_a_credential_of_another_type_is_left_alone():
     with pytest.raises(Misconfigured, match="'acme' exists at Nylas with type 'connector'"):
-        decide(held(credential_type="connector"), known(), "f-1")
+        decide(held(credential_type="connector"), known(), WANTED)
+
+
+def test_a_wanted_credential_shows_nothing_of_its_contents():
+    assert repr(WANTED) == (
+        "Wanted(provider=<Provider.GOOGLE: 'google'>, name='acme', "
+        "credential_type=<CredentialType.SERVICE_ACCOUNT: 'serviceaccount'>)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("credential_type", "data", "expected"),
+    [
+        (CredentialType.SERVICE_ACCOUNT, {"private_key": "k"}, True),
+        (CredentialType.ADMIN_CONSENT, {"client_id": "i", "client_secret": "s"}, True),
+        (CredentialType.ADMIN_CONSENT, {"tenant": "common"}, False),
+    ],
+)
+def test_contents_are_replaced_only_with_a_client_id_of_their_own(credential_type, data, expected):
+    wanted = Wanted(Provider.MICROSOFT, "umbra", credential_type, data, "f-1")
+    assert wanted.replaces is expected
 
 
 class Script:
@@ -83,10 +107,13 @@ def test_a_connector_that_exists_is_only_read():
     assert script.labels == ["GET /v3/connectors/google"]
 
 
-def test_without_an_oauth_application_no_connector_can_be_made():
+@pytest.mark.parametrize("provider", Provider)
+def test_without_an_oauth_application_no_connector_can_be_made(provider):
     script = Script(lambda *_: RequestRefused("none", status=404))
-    with pytest.raises(Misconfigured, match=r"dashboard.*google_connector_conn_id"):
-        ensure_connector(script, Provider.GOOGLE, None)
+    with pytest.raises(
+        Misconfigured, match=rf"dashboard.*\[bulkgrants\] {provider}_connector_conn"
+    ):
+        ensure_connector(script, provider, None)
 
 
 @pytest.mark.parametrize("error", [Unavailable("lost"), RequestRefused("exists", status=400)])

@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from bulkgrants.credentials.secrets import (
     OAuthApp,
+    admin_consent_data,
     fingerprint,
     fingerprint_key,
     service_account_key,
@@ -78,6 +79,32 @@ def test_a_bad_key_file_names_connection_and_fault_and_shows_no_content(value, w
     assert "keyfile_dict" in sentence
     for content in (RSA[30:60], "kid-1", "robot@", "not a key", "authorized_user"):
         assert content not in sentence
+
+
+@pytest.mark.parametrize(
+    ("own", "column", "tenant"),
+    [
+        (None, "", "common"),
+        (None, "contoso.onmicrosoft.com", "contoso.onmicrosoft.com"),
+        ("T-1", "", "t-1"),
+        ("T-1", "common", "common"),
+        ("T-1", "t-2", "t-2"),
+    ],
+)
+def test_the_tenant_of_a_consent_is_the_tables_else_the_applications_else_common(
+    own, column, tenant
+):
+    app = OAuthApp("id", "hush", own)
+    assert admin_consent_data(app, column) == {
+        "client_id": "id",
+        "client_secret": "hush",
+        "tenant": tenant,
+    }
+
+
+def test_a_consent_without_an_application_of_its_own_names_only_its_tenant():
+    assert admin_consent_data(None, "") == {"tenant": "common"}
+    assert admin_consent_data(None, "t-1") == {"tenant": "t-1"}
 
 
 def test_a_fingerprint_knows_a_secret_whatever_the_order_of_its_parts():
