@@ -59,6 +59,8 @@ def read_redirect(query: str) -> Redirect | Verdict:
     """
     if len(query) > LONGEST_QUERY:
         return Verdict.TOO_LONG
+    if not query.isascii():  # a browser encodes all else
+        return Verdict.MALFORMED
     try:
         pairs = parse_qsl(
             query, keep_blank_values=True, errors="strict", max_num_fields=_MOST_PARAMETERS
@@ -68,11 +70,15 @@ def read_redirect(query: str) -> Redirect | Verdict:
     fields = dict(pairs)
     if len(fields) < len(pairs) or not is_state(fields.get("state", "")):
         return Verdict.MALFORMED
+    error = OAuthError(
+        **{name: bounded(fields.get(name, ""), limit) for name, limit in _LONGEST.items()}
+    )
+    for given, read in (("error", error.error), ("error_code", error.error_code)):
+        if fields.get(given) and not read:  # an error without a printable letter is still no yes
+            return Verdict.MALFORMED
     return Redirect(
         state=fields["state"],
-        error=OAuthError(
-            **{name: bounded(fields.get(name, ""), limit) for name, limit in _LONGEST.items()}
-        ),
+        error=error,
         admin_consent=fields.get("admin_consent", "").lower() == "true",
         admin_tenant=bounded(fields.get("tenant", ""), _LONGEST_TENANT).lower(),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from sqlalchemy import Connection, Engine, select
 
@@ -45,19 +46,21 @@ def receive(engine: Engine, query: str, *, application: str, key: bytes, now: da
             _note(connection, None, redirect, now)
             return Received(redirect)
         consent = consents.find(connection, state_hash(redirect.state))
-        verdict = judge(
+        weigh = partial(
+            judge,
             redirect,
-            consent,
             application=application,
             credential_id=_credential_id(connection, consent),
             key=key,
             now=now,
         )
+        verdict = weigh(consent)
         if consent is None or verdict is Verdict.UNKNOWN:
             _note(connection, None, verdict, now)
             return Received(verdict)
-        if verdict in _STATUS:
-            verdict = _record(connection, consent, redirect, verdict, now)
+        if verdict in _STATUS and not _record(connection, consent, redirect, verdict, now):
+            # Another answer to the same link came at the same moment, and was quicker.
+            verdict = weigh(consents.find(connection, consent.state_hash))
         _note(connection, consent, verdict, now, redirect.error)
         after = consents.find(connection, consent.state_hash) or consent
     return Received(verdict, consent.tenant, after.status, after.answered_at, after.error)
@@ -65,7 +68,8 @@ def receive(engine: Engine, query: str, *, application: str, key: bytes, now: da
 
 def _record(
     connection: Connection, consent: Consent, redirect: Redirect, verdict: Verdict, now: datetime
-) -> Verdict:
+) -> bool:
+    """Tells whether it is the first answer, which alone counts."""
     first = consents.answer(
         connection,
         consent.consent_id,
@@ -74,11 +78,9 @@ def _record(
         admin_tenant=redirect.admin_tenant,
         error=redirect.error,
     )
-    if not first:  # the same redirect arrived twice at once, and the other one was quicker
-        return Verdict.REPEATED
-    if verdict is Verdict.GIVEN:
+    if first and verdict is Verdict.GIVEN:
         onboarding.consented(connection, consent.application, consent.tenant, now)
-    return verdict
+    return first
 
 
 def _credential_id(connection: Connection, consent: Consent | None) -> str | None:

@@ -1,0 +1,216 @@
+"""A redirect is taken whole or not at all, once, and strangers leave a bounded trace."""
+
+import logging
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import update
+
+from bulkgrants.consent.callback import Verdict
+from bulkgrants.ledger import consents
+from bulkgrants.ledger.consent_tables import consents as consents_table
+from bulkgrants.ledger.consents import ATTEMPTS_FOR_ONE, STRAY_ATTEMPTS, ConsentStatus, OAuthError
+from bulkgrants.ledger.tables import credentials, tenants
+from support.consents import GUID, OTHER_GUID, recorded, send_links, status_of, take
+from support.ledgers import APPLICATION, NOW, rows, wait_until_blocked
+
+HOUR = timedelta(hours=1)
+
+
+def test_a_yes_moves_the_tenant_on_and_says_since_when(ledger):
+    acme, globex = send_links(ledger, "acme", "globex")
+    received = take(ledger, acme.approved(), now=NOW + HOUR)
+    assert (received.verdict, received.tenant) == (Verdict.GIVEN, "acme")
+    assert (received.status, received.answered_at) == (ConsentStatus.GIVEN, NOW + HOUR)
+    assert status_of(ledger, acme) == ("given", "propagation")
+    assert status_of(ledger, globex) == ("pending", "consent")
+    (row,) = (row for row in rows(ledger, "tenants") if row["tenant"] == "acme")
+    assert row["awaiting_since"] == NOW + HOUR
+
+
+def test_a_no_is_recorded_with_all_four_fields_and_the_tenant_stays_where_it_is(ledger):
+    (acme,) = send_links(ledger, "acme")
+    query = acme.answered(
+        admin_consent="True",
+        error="access_denied",
+        error_code="45002",
+        error_description="AADSTS65004: declined\r\nTrace ID: 1",
+        error_uri="https://login.example.com/error?code=65004",
+    )
+    received = take(ledger, query)
+    assert received.verdict is Verdict.REFUSED
+    assert received.error == OAuthError(
+        "access_denied",
+        "45002",
+        "AADSTS65004: declined Trace ID: 1",
+        "https://login.example.com/error?code=65004",
+    )
+    assert status_of(ledger, acme) == ("refused", "consent")
+
+
+def test_a_reload_says_what_is_recorded_and_changes_nothing(ledger):
+    acme, globex = send_links(ledger, "acme", "globex")
+    take(ledger, acme.approved())
+    take(ledger, globex.declined())
+    before = recorded(ledger)
+    again = take(ledger, acme.approved(), now=NOW + HOUR)
+    assert (again.verdict, again.status, again.answered_at) == (
+        Verdict.REPEATED,
+        ConsentStatus.GIVEN,
+        NOW,
+    )
+    again = take(ledger, globex.declined(), now=NOW + HOUR)
+    assert (again.verdict, again.status) == (Verdict.REPEATED, ConsentStatus.REFUSED)
+    assert again.error.error == "access_denied"
+    assert take(ledger, acme.declined()).verdict is Verdict.USED
+    assert take(ledger, globex.approved()).verdict is Verdict.USED
+    assert recorded(ledger) == before
+
+
+def test_an_old_link_that_is_approved_late_takes_a_ready_tenant_no_step_back(ledger):
+    (acme,) = send_links(ledger, "acme")
+    with ledger.begin() as connection:
+        connection.execute(update(tenants).values(awaiting=None, awaiting_since=None))
+    assert take(ledger, acme.approved()).verdict is Verdict.GIVEN
+    assert status_of(ledger, acme) == ("given", None)
+
+
+def change_the_credential(connection):
+    connection.execute(update(credentials).values(credential_id="another"))
+
+
+def point_to_another_credential(connection):
+    connection.execute(update(tenants).values(credential="another"))
+
+
+def take_off_the_list(connection):
+    connection.execute(update(tenants).values(listed=False))
+
+
+def ask_another_organisation(connection):
+    connection.execute(update(consents_table).values(microsoft_tenant=OTHER_GUID))
+
+
+def mark_expired(connection):
+    consents.expire(connection, APPLICATION, "acme", NOW + timedelta(days=99))
+
+
+def forge_the_tenant(connection):
+    connection.execute(update(consents_table).values(tenant="globex"))
+
+
+def forge_the_end(connection):
+    connection.execute(update(consents_table).values(expires_at=NOW + timedelta(days=999)))
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "verdict", "tenant"),
+    [
+        (change_the_credential, Verdict.MISMATCHED, "acme"),
+        (point_to_another_credential, Verdict.MISMATCHED, "acme"),
+        (take_off_the_list, Verdict.MISMATCHED, "acme"),
+        (ask_another_organisation, Verdict.MISMATCHED, "acme"),
+        (mark_expired, Verdict.EXPIRED, "acme"),
+        (forge_the_tenant, Verdict.UNKNOWN, ""),
+        (forge_the_end, Verdict.UNKNOWN, ""),
+    ],
+)
+def test_what_changed_while_the_admin_thought_is_seen_and_nothing_is_recorded(
+    ledger, meanwhile, verdict, tenant
+):
+    (acme,) = send_links(ledger, "acme", microsoft_tenant=GUID)
+    with ledger.begin() as connection:
+        meanwhile(connection)
+    before = recorded(ledger)
+    received = take(ledger, acme.answered(admin_consent="True", tenant=GUID))
+    assert (received.verdict, received.tenant) == (verdict, tenant)
+    assert recorded(ledger) == before
+    assert [row["verdict"] for row in rows(ledger, "consent_attempts")] == [verdict]
+
+
+def kill_before_commit(ledger, query):
+    child = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "support.consents",
+            ledger.url.render_as_string(hide_password=False),
+            query,
+        ],
+        cwd="tests",
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with child:
+        assert child.stdout.readline() == "about to commit\n"
+        child.send_signal(signal.SIGKILL)
+        assert child.wait(timeout=30) == -signal.SIGKILL
+
+
+def test_a_process_that_is_killed_before_its_commit_leaves_nothing_and_a_reload_works(ledger):
+    (acme,) = send_links(ledger, "acme")
+    before = recorded(ledger)
+    kill_before_commit(ledger, acme.approved())
+    assert recorded(ledger) == before
+    assert rows(ledger, "consent_attempts") == []
+    assert take(ledger, acme.approved()).verdict is Verdict.GIVEN
+    assert status_of(ledger, acme) == ("given", "propagation")
+
+
+@pytest.mark.parametrize("first", [ConsentStatus.GIVEN, ConsentStatus.REFUSED])
+def test_of_two_answers_at_once_the_quicker_counts_and_the_other_is_told_so(ledger, first):
+    (acme,) = send_links(ledger, "acme")
+    with ThreadPoolExecutor(2) as pool:
+        with ledger.begin() as connection:
+            consents.answer(connection, acme.consent_id, first, NOW)
+            yes, no = (
+                pool.submit(take, ledger, query) for query in (acme.approved(), acme.declined())
+            )
+            if ledger.dialect.name == "postgresql":
+                wait_until_blocked(ledger)
+        said = (yes.result(30).verdict, no.result(30).verdict)
+    alike = first is ConsentStatus.GIVEN
+    assert said == ((Verdict.REPEATED, Verdict.USED) if alike else (Verdict.USED, Verdict.REPEATED))
+    assert status_of(ledger, acme)[0] == first
+
+
+def test_twenty_attempts_are_kept_for_one_consent_and_none_of_them_keeps_it_from_its_answer(ledger):
+    acme, globex = send_links(ledger, "acme", "globex")
+    for _ in range(ATTEMPTS_FOR_ONE + 5):
+        assert take(ledger, acme.answered(admin_consent="no")).verdict is Verdict.MALFORMED
+    assert take(ledger, acme.approved()).verdict is Verdict.GIVEN
+    assert take(ledger, globex.approved()).verdict is Verdict.GIVEN
+    kept = [row["consent_id"] for row in rows(ledger, "consent_attempts")]
+    assert kept.count(acme.consent_id) == ATTEMPTS_FOR_ONE == 20
+    assert kept.count(globex.consent_id) == 1
+
+
+def test_sixty_stray_attempts_are_kept_in_an_hour_and_old_ones_are_dropped(ledger):
+    (acme,) = send_links(ledger, "acme")
+    forged = acme.approved().replace("state=", "state=" + "A" * 5)
+    for query in ("", forged, "x" * 9000, "error=<b>") * (STRAY_ATTEMPTS // 4 + 2):
+        take(ledger, query)
+    strays = rows(ledger, "consent_attempts")
+    assert len(strays) == STRAY_ATTEMPTS == 60
+    assert {row["verdict"] for row in strays} == {"malformed", "too_long"}
+    take(ledger, "", now=NOW + HOUR)
+    assert len(rows(ledger, "consent_attempts")) == 61
+    take(ledger, "", now=NOW + timedelta(days=90, minutes=30))
+    assert len(rows(ledger, "consent_attempts")) == 2
+
+
+def test_no_state_gets_into_the_ledger_or_the_log(ledger, caplog):
+    caplog.set_level(logging.DEBUG)
+    (acme,) = send_links(ledger, "acme")
+    take(ledger, acme.answered(error="x" * 5000, error_description=f"{'y' * 900}"))
+    for query in (acme.approved(), acme.declined(), acme.answered()):
+        take(ledger, query)
+    everything = f"{recorded(ledger)}{rows(ledger, 'consent_attempts')}{caplog.text}"
+    assert acme.state not in everything
+    assert acme.state.split(".")[0] not in everything
+    assert all(len(record.getMessage()) < 1000 for record in caplog.records)
+    assert all(len(row["detail"]) <= 300 for row in rows(ledger, "consent_attempts"))
