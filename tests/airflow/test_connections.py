@@ -242,10 +242,10 @@ def test_an_oauth_application_that_lacks_something_is_named_without_its_secret(
     assert "hush" not in str(raised.value)
 
 
-def test_a_client_secret_is_masked_in_logs_even_inside_a_text(connect):
+def test_a_client_secret_pasted_with_its_line_end_is_masked_in_logs_without_it(connect):
     from airflow.sdk.log import redact
 
-    oauth_app(connect("o", conn_type="azure", login="id", password="Zx8Q~masked-in-logs"))
+    oauth_app(connect("o", conn_type="azure", login="id", password="Zx8Q~masked-in-logs\n"))
     assert "Zx8Q~masked" not in str(redact("client secret: Zx8Q~masked-in-logs"))
 
 
