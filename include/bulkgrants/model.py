@@ -243,7 +243,7 @@ class Outcome(StrEnum):
     RESCOPED = "rescoped"
     REFUSED = "refused"
     SKIPPED = "skipped"
-    """Planned, then overtaken by events: its tenant was quarantined meanwhile."""
+    """Planned, then overtaken: its tenant was quarantined, or lost its consent, meanwhile."""
 
 
 class Mode(StrEnum):

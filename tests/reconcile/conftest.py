@@ -61,6 +61,11 @@ class World:
     credential_id: str
     now: datetime = datetime(2026, 3, 1, 2, 0, tzinfo=UTC)
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    tenants: dict[str, Tenant] = field(
+        default_factory=lambda: {name: tenant(name) for name in ("acme", "umbrella", "initech")}
+    )
+    microsoft_id: str = ""
+    """Of the credential `ms`, where a test has made one."""
 
     def clock(self) -> datetime:
         return self.now
@@ -80,17 +85,19 @@ class World:
 
         frame = pd.DataFrame(roster, columns=["tenant", "email", "scopes"], dtype=object)
         frame.insert(0, "row_number", range(1, len(frame) + 1))
-        tenants = {name: tenant(name) for name in ("acme", "umbrella", "initech")}
         with self.engine.begin() as connection:
             leases.renew(connection, run.lease, self.now)
-            record_tenants(connection, APPLICATION, tenants.values())
+            record_tenants(connection, APPLICATION, self.tenants.values())
             staged = stage_roster(
                 connection,
                 run_id=run.run_id,
                 application=APPLICATION,
                 chunks=[frame],
-                tenants=tenants,
-                credential_ids={("google", "sa"): self.credential_id},
+                tenants=self.tenants,
+                credential_ids={
+                    ("google", "sa"): self.credential_id,
+                    ("microsoft", "ms"): self.microsoft_id,
+                },
             )
             runs.note(connection, run.run_id, entries=staged.entries, rejected=staged.rejected)
         return runs.read_run(self.engine, run.run_id)

@@ -101,6 +101,16 @@ def quarantined(connection: Connection, application: str, now: datetime) -> dict
     return {row.tenant: row.quarantine_reason for row in rows}
 
 
+def awaiting(connection: Connection, application: str) -> dict[str, Awaiting]:
+    """The tenants that are not ready, with what they wait for."""
+    rows = connection.execute(
+        select(tenants.c.tenant, tenants.c.awaiting).where(
+            tenants.c.application == application, tenants.c.awaiting.is_not(None)
+        )
+    )
+    return {row.tenant: Awaiting(row.awaiting) for row in rows}
+
+
 def quarantine(
     connection: Connection, application: str, tenant: str, *, until: datetime, reason: str
 ) -> None:

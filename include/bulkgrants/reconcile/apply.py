@@ -14,17 +14,26 @@ from http import HTTPStatus
 
 from sqlalchemy import Engine
 
-from bulkgrants.errors import Fatal, RateLimited, Refused, Retriable, Throttle, Unavailable
+from bulkgrants.errors import (
+    Fatal,
+    RateLimited,
+    Refusal,
+    Refused,
+    Retriable,
+    Throttle,
+    Unavailable,
+)
 from bulkgrants.ledger.engine import reading
 from bulkgrants.ledger.runs import Run
-from bulkgrants.ledger.tenants import quarantined
-from bulkgrants.model import ChangeKind, Grant, Outcome, Provider
+from bulkgrants.ledger.tenants import awaiting, quarantined
+from bulkgrants.model import ChangeKind, Grant, Outcome, Provider, SkipReason
 from bulkgrants.nylas.calls import authenticate
 from bulkgrants.nylas.retrying import next_delay
 from bulkgrants.ports import AsyncSender, Clock
 from bulkgrants.reconcile import queue
+from bulkgrants.reconcile.losing import lose_ungranted
 from bulkgrants.reconcile.outcomes import SUCCESS, Granted, refused, skipped
-from bulkgrants.reconcile.recorder import Quarantined, Recorder
+from bulkgrants.reconcile.recorder import Lost, Quarantined, Recorder
 from bulkgrants.reconcile.tally import Tally
 from bulkgrants.text import bounded
 
@@ -49,8 +58,10 @@ async def apply_batch(
 ) -> Applied:
     """Make every open change of the batch; refusals are outcomes, not errors.
 
-    The sender paces and does not retry. Raises the Fatal error that ended the batch early, or
-    Unavailable where changes are left open: applying the batch again takes up just those.
+    At its end the Microsoft tenants that were refused for want of consent, and got no grant, are
+    lost: they are onboarded again. The sender paces and does not retry. Raises the Fatal error
+    that ended the batch early, or Unavailable where changes are left open: applying the batch
+    again takes up just those.
     """
     claim = await asyncio.to_thread(queue.claim, engine, run, batch, clock())
     application = _Application(engine, sender, claim, clock)
@@ -63,6 +74,7 @@ async def apply_batch(
             f"The last error: {application.last_error}",
             after=60.0,
         )
+    await asyncio.to_thread(lose_ungranted, engine, claim, clock())
     return application.applied
 
 
@@ -138,7 +150,9 @@ class _Application:
     def _next_block(self, position: int) -> list[queue.Open]:
         now = self._clock()
         with reading(self._engine).connect() as connection:
-            self._tally.quarantined |= quarantined(connection, self._claim.run.application, now)
+            application = self._claim.run.application
+            self._tally.quarantined |= quarantined(connection, application, now)
+            self._tally.awaiting |= awaiting(connection, application)
         block = [
             replace(change, attempts=change.attempts + 1)
             for change in queue.open_changes(
@@ -153,8 +167,9 @@ class _Application:
     async def _make(self, change: queue.Open, *, patient: bool) -> None:
         """Attempt one change until it is done, refused, put aside, or not served."""
         for attempt in itertools.count(1):
-            if change.tenant in self._tally.quarantined:
-                self._skip(change)
+            hindrance = self._tally.hindrance(change.tenant)
+            if hindrance is not None:
+                self._skip(change, *hindrance)
                 return
             pause = self._resume_at.get(change.tenant, 0.0) - time.monotonic()
             if pause > 0 and not patient:
@@ -215,14 +230,16 @@ class _Application:
         self._end(change, Outcome.REFUSED, error.status, error)
         self._recorder.add(refused(change, error, self._clock()))
         self.applied.outcomes[Outcome.REFUSED] += 1
-        if error.refusal.concerns_tenant and self._tally.refused(change.tenant, error.refusal):
+        if change.provider == Provider.MICROSOFT and error.refusal is Refusal.CONSENT_MISSING:
+            if self._tally.unconsented(change.tenant):
+                self._recorder.add(Lost(change.tenant))
+        elif error.refusal.concerns_tenant and self._tally.refused(change.tenant, error.refusal):
             _log.warning("Tenant %s is left alone for a while: %s", change.tenant, error)
             self._recorder.add(Quarantined(change.tenant, bounded(error, 300)))
 
-    def _skip(self, change: queue.Open) -> None:
-        reason = self._tally.quarantined[change.tenant]
+    def _skip(self, change: queue.Open, reason: SkipReason, detail: str) -> None:
         self._end(change, Outcome.SKIPPED, 0, "not sent")
-        self._recorder.add(skipped(change, reason, self._clock()))
+        self._recorder.add(skipped(change, reason, detail, self._clock()))
         self.applied.outcomes[Outcome.SKIPPED] += 1
 
     def _not_served(self, error: Retriable) -> None:

@@ -35,7 +35,7 @@ class Granted:
 
 @dataclass(frozen=True, slots=True)
 class NotGranted:
-    """The mailbox was refused, or skipped since its tenant is in quarantine."""
+    """The mailbox was refused, or skipped since its tenant is left alone."""
 
     change: Open
     outcome: Outcome
@@ -58,10 +58,9 @@ def refused(change: Open, error: Refused, at: datetime) -> NotGranted:
     )
 
 
-def skipped(change: Open, reason: str, at: datetime) -> NotGranted:
-    """A change that was overtaken by its tenant's quarantine."""
-    quarantine = SkipReason.TENANT_QUARANTINED
-    return NotGranted(change, Outcome.SKIPPED, quarantine, reason, concerns_mailbox=False, at=at)
+def skipped(change: Open, reason: SkipReason, detail: str, at: datetime) -> NotGranted:
+    """A change that was overtaken by its tenant's quarantine, or by the loss of its consent."""
+    return NotGranted(change, Outcome.SKIPPED, reason, detail, concerns_mailbox=False, at=at)
 
 
 def record(connection: Connection, claim: Claim, done: Sequence[Done]) -> None:

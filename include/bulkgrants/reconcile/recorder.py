@@ -6,13 +6,14 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass
+from datetime import datetime
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from bulkgrants.ledger.leases import LEASE_TERM
 from bulkgrants.ledger.tenants import quarantine
 from bulkgrants.ports import Clock
-from bulkgrants.reconcile import outcomes, queue
+from bulkgrants.reconcile import losing, outcomes, queue
 from bulkgrants.reconcile.tally import QUARANTINE
 
 _EVERY = 0.25
@@ -29,7 +30,14 @@ class Quarantined:
     reason: str
 
 
-Event = queue.Ended | outcomes.Granted | outcomes.NotGranted | Quarantined
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A Microsoft tenant whose consent is honoured no more."""
+
+    tenant: str
+
+
+Event = queue.Ended | outcomes.Granted | outcomes.NotGranted | Quarantined | Lost
 
 
 class Recorder:
@@ -82,13 +90,20 @@ class Recorder:
                 connection, self._claim, [one for one in events if isinstance(one, queue.Ended)]
             )
             outcomes.record(connection, self._claim, done)
-            for one in events:
-                if isinstance(one, Quarantined):
-                    application = self._claim.run.application
-                    until = now + QUARANTINE
-                    quarantine(connection, application, one.tenant, until=until, reason=one.reason)
+            lost = self._leave_alone(connection, events, now)
+        losing.say(lost)
         self._written_at = now
         self._say(len(done))
+
+    def _leave_alone(self, connection: Connection, events: list[Event], now: datetime) -> list[str]:
+        """Quarantine and lose whom the events name; gives those that lost their consent now."""
+        application = self._claim.run.application
+        for one in events:
+            if isinstance(one, Quarantined):
+                until = now + QUARANTINE
+                quarantine(connection, application, one.tenant, until=until, reason=one.reason)
+        tenants = [one.tenant for one in events if isinstance(one, Lost)]
+        return losing.lose(connection, application, tenants)
 
     def _say(self, done: int) -> None:
         self._done += done

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, Engine, Row, case, func, select
+from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, case, func, select
 
 from bulkgrants.ledger import leases, runs
-from bulkgrants.ledger.tables import attempts, changes, rejects, skips
+from bulkgrants.ledger.tables import attempts, changes, rejects, skips, tenants
 from bulkgrants.ledger.tables import runs as runs_table
 from bulkgrants.model import ChangeKind, Mode, Outcome
+from bulkgrants.reconcile.losing import UNCONSENTED
 from bulkgrants.reconcile.verify import DRIFT, VERIFIED
 from bulkgrants.text import markdown_cell
 
@@ -131,6 +132,15 @@ def _lists(
     who = (changes.c.tenant, changes.c.email)
     queries = [
         (
+            "Consent lost: onboard_tenants asks the admin again",
+            ("tenant",),
+            select(changes.c.tenant)
+            .distinct()
+            .join(tenants, _of_its_tenant(run))
+            .where(mine, UNCONSENTED, tenants.c.awaiting.is_not(None))
+            .order_by(changes.c.tenant),
+        ),
+        (
             "Refused or skipped while applying",
             ("tenant", "mailbox", "outcome", "reason"),
             select(*who, changes.c.outcome, changes.c.detail)
@@ -170,6 +180,10 @@ def _lists(
         (title, head, connection.execute(query.limit(_AT_MOST + 1)).all())
         for title, head, query in queries
     ]
+
+
+def _of_its_tenant(run: runs.Run) -> ColumnElement[bool]:
+    return and_(tenants.c.application == run.application, tenants.c.tenant == changes.c.tenant)
 
 
 def _table(title: str, head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:

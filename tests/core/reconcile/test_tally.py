@@ -1,5 +1,6 @@
 """A tenant is left alone once it is refused as a whole, and no sooner."""
 
+from bulkgrants.model import Awaiting, SkipReason
 from bulkgrants.reconcile.tally import REFUSALS_IN_A_ROW, Tally
 
 
@@ -34,3 +35,37 @@ def test_a_tenant_that_another_batch_has_quarantined_is_not_quarantined_again():
     tally.quarantined["acme"] = "said the ledger"
     assert not any(refused(tally, 20))
     assert tally.quarantined == {"acme": "said the ledger"}
+
+
+def test_refusals_for_want_of_consent_lose_the_tenant_and_never_quarantine_it():
+    tally = Tally()
+    seen = [tally.unconsented("acme") for _ in range(REFUSALS_IN_A_ROW + 3)]
+    assert seen == [False] * 4 + [True] + [False] * 3
+    assert (tally.awaiting, tally.quarantined) == ({"acme": Awaiting.CONSENT}, {})
+
+
+def test_a_grant_in_between_shows_that_there_is_consent():
+    tally = Tally()
+    for _ in range(3):
+        assert not any(tally.unconsented("acme") for _ in range(REFUSALS_IN_A_ROW - 1))
+        tally.granted("acme")
+    assert tally.hindrance("acme") is None
+
+
+def test_a_tenant_that_is_known_to_wait_is_not_lost_again():
+    tally = Tally()
+    tally.awaiting["acme"] = Awaiting.PROPAGATION
+    assert not any(tally.unconsented("acme") for _ in range(20))
+    assert tally.awaiting == {"acme": Awaiting.PROPAGATION}
+
+
+def test_what_hinders_a_tenant_is_what_it_waits_for_before_its_quarantine():
+    tally = Tally()
+    assert tally.hindrance("acme") is None
+    tally.quarantined["acme"] = "delegation_missing"
+    assert tally.hindrance("acme") == (SkipReason.TENANT_QUARANTINED, "delegation_missing")
+    for awaiting in Awaiting:
+        tally.awaiting["acme"] = awaiting
+        reason, detail = tally.hindrance("acme")
+        assert reason == f"awaiting_{awaiting}"
+        assert "consent was lost meanwhile" in detail
