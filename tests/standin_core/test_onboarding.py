@@ -1,0 +1,358 @@
+"""Tenants on their way to ready: asked, answered, probed; without Airflow."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+import pytest
+
+from bulkgrants.consent import waiting
+from bulkgrants.consent.asking import step_of
+from bulkgrants.consent.callback import Verdict
+from bulkgrants.consent.explanations import explain
+from bulkgrants.consent.kinds import Kind
+from bulkgrants.errors import Misconfigured, Superseded
+from bulkgrants.ledger import onboarding as steps
+from bulkgrants.ledger.onboarding import Stop
+from bulkgrants.ledger.tables import metadata
+from bulkgrants.model import Awaiting
+from bulkgrants.propagation.advance import Ready
+from support.journeys import (
+    APPLICATION,
+    CANARY,
+    ENTRA,
+    MICROSOFT,
+    SCOPES,
+    SECRET,
+    START,
+    TERMS,
+    Journey,
+    contoso,
+    state_in,
+)
+
+TENANTS = ["common", ENTRA, "contoso.example"]
+ERRORS = {
+    "declined": ("65004", Kind.DECLINED, "have them open a new consent link and accept"),
+    "redirect_uri_mismatch": ("50011", Kind.SETUP, "as a redirect URI of the platform Web"),
+    "user_not_in_tenant": ("50020", Kind.ADMIN, "sign in at the link with an account of that"),
+    "not_multi_tenant": ("50194", Kind.SETUP, "support accounts in any organisation's directory"),
+    "mfa_required": ("50076", Kind.ADMIN, "complete it, after setting it up"),
+    "conditional_access": ("53003", Kind.ADMIN, "change the policy in the Azure portal"),
+    "principal_exists": ("650051", Kind.PASSING, "Wait a minute"),
+    "resource_missing": ("650052", Kind.ADMIN, "subscribe to that service"),
+    "misconfigured": ("650056", Kind.SETUP, "application permission it needs, User.Read.All"),
+    "application_not_in_tenant": ("700016", Kind.ADMIN, "under Enterprise applications"),
+    "tenant_not_found": ("90002", Kind.SETUP, "Correct the tenant in the credential's"),
+    "admin_required": ("90094", Kind.ADMIN, "who may consent for the whole tenant"),
+}
+SWITCHES = [
+    {},
+    {"consent_obstacle": "redirect"},
+    {"consent_error_admin_consent": True},
+    {"consent_error_uri": False},
+    {"consent_error_code": True},
+    {
+        "consent_obstacle": "redirect",
+        "consent_error_admin_consent": True,
+        "consent_error_uri": False,
+    },
+]
+OBSTACLES = {
+    "tenant_not_found": ("microsoft/tenants", {"domains": {"contoso.example": None}, "known": []}),
+    "application_not_in_tenant": ("microsoft/apps", {"*": None}),
+    "redirect_uri_mismatch": ("microsoft/apps", {"azure-app": {"callback_registered": False}}),
+    "not_multi_tenant": ("microsoft/apps", {"azure-app": {"home_tenant": "elsewhere.example"}}),
+}
+
+
+@pytest.fixture
+def journey(sender, ledger):
+    return Journey(ledger, sender)
+
+
+def step(journey):
+    return step_of(journey.ledger, journey.standing(), TERMS, journey.now)
+
+
+@pytest.mark.parametrize("form", ["nylas", "microsoft"])
+@pytest.mark.parametrize("entra", TENANTS)
+def test_the_whole_way_from_a_row_to_ready(journey, entra, form):
+    journey.sender.switch(consent_success_form=form)
+    journey.microsoft(entra)
+    (found,) = journey.take_up()
+    assert (found.awaiting, found.since) == (Awaiting.CONSENT, START)
+    assert step(journey) == waiting.Ask(reminder=False)
+    asked = journey.ask()
+    assert step(journey) == waiting.Wait(START + timedelta(days=2))
+    journey.sleep(timedelta(hours=30))
+    location = journey.answer(asked, approve=True, tenant="contoso.example")
+    received = journey.receive(location)
+    assert (received.verdict, received.tenant) == (Verdict.GIVEN, "contoso")
+    assert step_of(journey.ledger, found, TERMS, journey.now) == waiting.Given()
+    given_at = journey.now
+    standing = journey.standing()
+    assert (standing.awaiting, standing.since) == (Awaiting.PROPAGATION, given_at)
+    waits = journey.wait()
+    assert waits[0].until == given_at + MICROSOFT.floor
+    assert waits[0].probed is None
+    assert journey.standing().awaiting is None
+    assert isinstance(journey.advance(), Ready)
+    (consent,) = journey.rows("consents")
+    assert (consent["status"], consent["answered_at"]) == ("given", given_at)
+    assert consent["admin_tenant"] == (ENTRA if form == "microsoft" else "")
+    assert journey.rows("tenants")[0]["ready_at"] == journey.now
+
+
+def test_the_canarys_grant_is_recorded_as_any_other_and_ours(journey):
+    journey.microsoft()
+    journey.take_up()
+    journey.consent()
+    journey.wait()
+    (recorded,) = journey.rows("grants")
+    there = journey.grants()[CANARY]
+    assert (recorded["grant_id"], recorded["email"]) == (there["id"], CANARY)
+    assert (recorded["owned"], recorded["tenant"]) == (True, "contoso")
+    assert (recorded["scopes"], recorded["status"]) == (SCOPES, "valid")
+    assert recorded["credential_id"] == journey.rows("credentials")[0]["credential_id"]
+    assert recorded["orphan_since"] is recorded["gone_at"] is None
+
+
+def test_a_link_may_ask_one_tenant_for_scopes_of_its_own(journey):
+    wanted = "Contacts.Read User.Read.All"
+    journey.microsoft(ENTRA, consent_scopes=wanted, required=wanted)
+    journey.take_up()
+    journey.consent()
+    journey.wait()
+    assert journey.rows("grants")[0]["scopes"] == wanted
+
+
+def test_a_link_for_everybody_may_not(journey):
+    journey.microsoft("common", consent_scopes="Contacts.Read")
+    journey.take_up()
+    with pytest.raises(Misconfigured, match="Leave `consent_scopes` empty, or write the customer"):
+        journey.ask()
+    assert journey.rows("consents") == []
+
+
+@pytest.mark.parametrize("error", ["access_denied", "consent_required", "permission_denied"])
+@pytest.mark.parametrize("entra", TENANTS)
+def test_an_admins_no_is_recorded_and_ends_the_wait(journey, entra, error):
+    journey.sender.switch(consent_declined_error=error)
+    journey.microsoft(entra)
+    journey.take_up()
+    received = journey.consent(approve=False)
+    assert received.verdict is Verdict.REFUSED
+    decided = step(journey)
+    assert isinstance(decided, waiting.Refused)
+    assert decided.error == received.error
+    said = explain(error=received.error.error, description=received.error.error_description)
+    assert (received.error.error, said.code, said.kind) == (error, "AADSTS65004", Kind.DECLINED)
+    assert journey.standing().awaiting is Awaiting.CONSENT
+    assert (journey.rows("grants"), journey.rows("probes")) == ([], [])
+
+
+def refused(journey, **said):
+    """Ask and be refused; gives the record, and what it means."""
+    asked = journey.ask()
+    location = journey.answer(asked, **said)
+    return recorded_refusal(journey, asked, location)
+
+
+def recorded_refusal(journey, asked, location):
+    assert journey.receive(location).verdict is Verdict.REFUSED
+    row = next(one for one in journey.rows("consents") if one["id"] == asked.consent_id)
+    assert (row["status"], row["answered_at"]) == ("refused", journey.now)
+    meaning = explain(
+        error=row["error"], description=row["error_description"], code=row["error_code"]
+    )
+    return row, meaning
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_each_refusal_is_recorded_with_its_four_fields_and_has_a_remedy(journey, name):
+    number, kind, remedy = ERRORS[name]
+    journey.microsoft(ENTRA)
+    journey.take_up()
+    for switches in SWITCHES:
+        defaults = dict.fromkeys(("consent_error_admin_consent", "consent_error_code"), False)
+        journey.sender.switch(**{"consent_obstacle": "page", "consent_error_uri": True, **defaults})
+        journey.sender.switch(**switches)
+        row, meaning = refused(journey, error=name)
+        assert row["error"]
+        assert row["error_description"].startswith(f"AADSTS{number}: ")
+        with_uri = switches.get("consent_error_uri", True)
+        uri = f"https://login.microsoftonline.com/error?code={number}"
+        assert row["error_uri"] == (uri if with_uri else ""), switches
+        assert row["error_code"] == ("45002" if "consent_error_code" in switches else "")
+        assert (meaning.code, meaning.kind) == (f"AADSTS{number}", kind), switches
+        assert remedy in meaning.remedy
+    assert journey.standing().awaiting is Awaiting.CONSENT
+    assert isinstance(step(journey), waiting.Refused)
+
+
+@pytest.mark.parametrize("name", OBSTACLES)
+def test_what_keeps_microsoft_from_asking_comes_back_or_is_shown_there(journey, name):
+    """Shown, nothing comes back: the tenant waits on, and a reminder is due as ever."""
+    number, _, remedy = ERRORS[name]
+    path, body = OBSTACLES[name]
+    journey.microsoft("common" if name == "not_multi_tenant" else ENTRA)
+    journey.take_up()
+    journey.set(path, body)
+    shown = journey.open(journey.ask())
+    assert (shown.status_code, f"AADSTS{number}" in shown.text) == (400, True)
+    assert step(journey) == waiting.Wait(START + timedelta(days=2))
+    assert journey.rows("consents")[0]["status"] == "pending"
+    journey.sender.switch(consent_obstacle="redirect")
+    asked = journey.ask()
+    location = journey.open(asked).headers["location"]
+    row, meaning = recorded_refusal(journey, asked, location)
+    assert row["error_description"].startswith(f"AADSTS{number}: ")
+    assert remedy in meaning.remedy
+
+
+def test_the_admin_of_another_organisation_is_refused(journey):
+    journey.microsoft(ENTRA)
+    journey.take_up()
+    row, meaning = refused(journey, approve=True, tenant="fabrikam.example")
+    assert meaning.code == "AADSTS50020"
+    assert row["admin_tenant"] == ""
+    assert journey.sender.control.get("/microsoft/consents").json() == []
+
+
+def test_after_a_no_a_person_asks_again_and_the_tenant_gets_ready(journey):
+    journey.microsoft()
+    journey.take_up()
+    journey.consent(approve=False)
+    with journey.ledger.begin() as connection:
+        steps.stop(connection, APPLICATION, "contoso", Stop.REFUSED)
+    assert journey.take_up("run-2") == []
+    journey.sleep(timedelta(days=3))
+    (again,) = journey.take_up("manual", names=["contoso"])
+    assert step_of(journey.ledger, again, TERMS, journey.now) == waiting.Ask(reminder=False)
+    journey.consent("manual")
+    journey.wait(run="manual")
+    assert [one["status"] for one in journey.rows("consents")] == ["refused", "given"]
+
+
+def test_an_older_link_is_as_good_as_its_reminder(journey):
+    journey.microsoft()
+    journey.take_up()
+    older = journey.ask()
+    journey.sleep(timedelta(days=2))
+    assert step(journey) == waiting.Ask(reminder=True)
+    newer = journey.ask()
+    found = journey.standing()
+    journey.open(newer)
+    location = journey.answer(older, approve=True, tenant="contoso.example")
+    assert journey.receive(location).verdict is Verdict.GIVEN
+    assert [one["status"] for one in journey.rows("consents")] == ["given", "pending"]
+    given_at = journey.now
+    journey.sleep(timedelta(minutes=1))
+    late = journey.receive(journey.reply(newer, approve=False))
+    assert late.verdict is Verdict.REFUSED
+    assert step_of(journey.ledger, found, TERMS, journey.now) == waiting.Given()
+    assert journey.standing().since == given_at
+    assert journey.wait()[0].until == given_at + MICROSOFT.floor
+    assert journey.standing().awaiting is None
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_consent_that_comes_while_nobody_waits_is_not_lost(journey, stopped):
+    """The run is long over; the next one finds the tenant a step further, and asks nobody."""
+    journey.microsoft()
+    journey.take_up()
+    asked = journey.ask()
+    journey.let_go()
+    if stopped:
+        with journey.ledger.begin() as connection:
+            steps.stop(connection, APPLICATION, "contoso", Stop.EXPIRED)
+    journey.sleep(timedelta(days=6))
+    journey.receive(journey.answer(asked, approve=True, tenant="contoso.example"))
+    given_at = journey.now
+    journey.sleep(timedelta(minutes=4))
+    (found,) = journey.take_up("run-2")
+    assert (found.awaiting, found.since, found.stop) == (Awaiting.PROPAGATION, given_at, None)
+    waits = journey.wait(run="run-2")
+    assert waits[0].until == given_at + MICROSOFT.floor
+    assert len(journey.rows("consents")) == 1
+
+
+def test_a_page_that_never_came_may_be_loaded_again(journey):
+    journey.microsoft()
+    journey.take_up()
+    location = journey.answer(journey.ask(), approve=True, tenant="contoso.example")
+    first = journey.receive(location)
+    journey.sleep(timedelta(minutes=1))
+    again = journey.receive(location)
+    assert (first.verdict, again.verdict) == (Verdict.GIVEN, Verdict.REPEATED)
+    assert again.answered_at == first.answered_at == journey.standing().since
+
+
+def test_a_link_that_ran_out_is_made_anew_and_the_old_one_is_worth_nothing(journey):
+    journey.microsoft()
+    journey.take_up()
+    old = journey.ask()
+    location = journey.answer(old, approve=True, tenant="contoso.example")
+    journey.sleep(TERMS.link)
+    assert step(journey) == waiting.Ask(reminder=True)
+    new = journey.ask()
+    assert journey.receive(location).verdict is Verdict.EXPIRED
+    assert [one["status"] for one in journey.rows("consents")] == ["expired", "pending"]
+    journey.receive(journey.answer(new, approve=True, tenant="contoso.example"))
+    assert journey.standing().awaiting is Awaiting.PROPAGATION
+
+
+def test_a_run_that_lost_its_tenant_makes_no_link(journey):
+    journey.microsoft()
+    journey.take_up()
+    journey.take_up("manual", names=["contoso"])
+    with pytest.raises(Superseded):
+        journey.ask()
+    assert journey.rows("consents") == []
+
+
+def test_without_a_registered_credential_nobody_is_asked_and_nothing_probed(journey):
+    journey.list(contoso())
+    journey.take_up()
+    with pytest.raises(Misconfigured, match="'shared' of the tenant contoso is not registered"):
+        journey.ask()
+    with journey.ledger.begin() as connection:
+        steps.consented(connection, APPLICATION, "contoso", START)
+    journey.sleep(MICROSOFT.floor)
+    with pytest.raises(Misconfigured, match="'shared' of the tenant contoso is not registered"):
+        journey.advance()
+    assert journey.outcomes() == []
+
+
+def test_no_secret_no_state_and_no_link_is_kept_or_logged(journey, caplog):
+    caplog.set_level(logging.DEBUG, "bulkgrants")
+    journey.microsoft(ENTRA)
+    journey.take_up()
+    declined, given = journey.ask(), journey.ask()
+    no = journey.answer(declined, approve=False)
+    echo = f"{state_in(declined)} {journey.sender.api_key}"
+    yes = journey.answer(given, approve=True, tenant="contoso.example")
+    for location in (no, no + "&admin_consent=true", yes, yes, yes[:-1]):
+        journey.receive(location)
+    journey.sleep(MICROSOFT.floor)
+    said = {"status": 400, "type": "api.error", "message": "no", "provider_error": {"error": echo}}
+    journey.sender.fault("error", error=said, times=1)
+    journey.wait()
+    own = [one for one in caplog.records if one.name.startswith("bulkgrants")]
+    kept = [
+        str(value)
+        for table in metadata.tables
+        for row in journey.rows(table)
+        for value in row.values()
+    ]
+    assert any("[redacted]" in one["message"] for one in journey.rows("probes"))
+    assert own
+    assert len(kept) > 100
+    hidden = [SECRET, journey.sender.api_key, *journey.links, *map(state_in, (declined, given))]
+    for text in [*kept, *(f"{one.getMessage()} {one.args}" for one in own)]:
+        assert not any(secret in text for secret in hidden), text
+        assert "/v3/connect/auth" not in text
+    for secret in hidden:
+        assert not any(secret in repr(one) for one in (declined, given))

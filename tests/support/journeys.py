@@ -1,0 +1,209 @@
+"""The way of a tenant from its row in the table to ready, step by step, against the stand-in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
+
+from sqlalchemy import Engine, select
+
+from bulkgrants.consent.asking import Asked, Asker, ask
+from bulkgrants.consent.receiving import Received, receive
+from bulkgrants.consent.states import state_key
+from bulkgrants.consent.waiting import Terms
+from bulkgrants.credentials import records
+from bulkgrants.ledger import onboarding as steps
+from bulkgrants.ledger.onboarding import Onboarding, read_onboarding
+from bulkgrants.ledger.tables import metadata
+from bulkgrants.ledger.tenants import record_tenants
+from bulkgrants.model import CredentialType, Provider, Tenant
+from bulkgrants.nylas.calls import create_connector, create_credential
+from bulkgrants.propagation.advance import Ready, Wait, advance
+from bulkgrants.propagation.pace import Pace
+
+APPLICATION = "standin-application"
+REDIRECT = "https://airflow.example/bulkgrants/consent"
+ENTRA = "0b5f4f5e-0000-4000-8000-00000000000a"
+"""The id of the tenant whose domain is contoso.example."""
+CANARY = "nyla@contoso.example"
+SCOPES = "Calendars.ReadWrite Mail.ReadWrite Mail.Send User.Read.All"
+MAIL = "https://www.googleapis.com/auth/gmail.readonly"
+CALENDAR = "https://www.googleapis.com/auth/calendar"
+SECRET = "Zx8Q~the-secret-of-the-azure-app"
+START = datetime(2026, 3, 1, 2, 0, tzinfo=UTC)
+TERMS = Terms(link=timedelta(days=7), reminders=(timedelta(days=2),), give_up=timedelta(days=28))
+MICROSOFT = Pace(floor=timedelta(minutes=5), deadline=timedelta(hours=2))
+GOOGLE = Pace(floor=timedelta(), deadline=timedelta(hours=24))
+CUSTOM = {"path": "/v3/connect/custom"}
+
+
+@dataclass
+class Journey:
+    """One application's tenants, a sender, and one clock for both sides."""
+
+    ledger: Engine
+    sender: object
+    now: datetime = START
+    links: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.sleep(timedelta())
+        self.set("redirect-uris", [REDIRECT])
+        self.set("microsoft/tenants", {"domains": {"contoso.example": ENTRA}})
+
+    def clock(self) -> datetime:
+        return self.now
+
+    def sleep(self, span: timedelta) -> None:
+        """Let time pass, here and at the stand-in."""
+        self.now += span
+        self.set("clock", {"frozen_at": int(self.now.timestamp())})
+
+    def set(self, what: str, body: object) -> None:
+        self.sender.control.put(f"/{what}", json=body).raise_for_status()
+
+    def microsoft(self, entra: str = "common", **changed) -> None:
+        """List the tenant `contoso`, and register its credential, with an Azure app of its own."""
+        self.list(contoso(microsoft_tenant=entra, **changed))
+        self.sender.send(create_connector(Provider.MICROSOFT, "connector-app", "s", "common"))
+        data = {"tenant": entra, "client_id": "azure-app", "client_secret": SECRET}
+        self.register(Provider.MICROSOFT, CredentialType.ADMIN_CONSENT, data)
+
+    def google(self, key_file: dict[str, str]) -> None:
+        """List the tenant `acme`, and register its service account."""
+        self.list(acme())
+        self.sender.send(create_connector(Provider.GOOGLE, "connector-app", "s"))
+        self.register(Provider.GOOGLE, CredentialType.SERVICE_ACCOUNT, key_file)
+
+    def list(self, *tenants: Tenant) -> None:
+        with self.ledger.begin() as connection:
+            record_tenants(connection, APPLICATION, tenants)
+
+    def register(self, provider, kind, data) -> str:
+        made = self.sender.send(create_credential(provider, "shared", kind, data))
+        records.keep(
+            self.ledger,
+            records.Record(made.credential_id, "f", self.now, None),
+            application=APPLICATION,
+            provider=provider,
+            name="shared",
+            credential_type=kind,
+        )
+        return made.credential_id
+
+    def take_up(self, run: str = "run-1", names=()) -> list[Onboarding]:
+        with self.ledger.begin() as connection:
+            return steps.take_up(connection, APPLICATION, run, self.now, names=names)
+
+    def let_go(self, tenant: str = "contoso", run: str = "run-1") -> None:
+        with self.ledger.begin() as connection:
+            steps.let_go(connection, APPLICATION, tenant, run)
+
+    def standing(self, tenant: str = "contoso") -> Onboarding:
+        return read_onboarding(self.ledger, APPLICATION, tenant)
+
+    def ask(self, run: str = "run-1") -> Asked:
+        asker = Asker(APPLICATION, self.sender.base_url, REDIRECT, state_key(self.sender.api_key))
+        asked = ask(self.ledger, asker, self.standing(), TERMS, run_key=run, now=self.now)
+        self.links.append(asked.link)
+        return asked
+
+    def open(self, asked: Asked):
+        """Follow the link to Microsoft's screen as a browser would; gives what is shown there."""
+        answer = self.sender.client.get(asked.link)
+        assert answer.status_code == 302, answer.text
+        return self.sender.client.get(answer.headers["location"])
+
+    def answer(self, asked: Asked, **said) -> str:
+        """Open the link and answer; gives where the browser is led."""
+        self.open(asked)
+        return self.reply(asked, **said)
+
+    def reply(self, asked: Asked, **said) -> str:
+        """Answer a link that is open."""
+        body = {"state": state_in(asked)} | said
+        done = self.sender.control.post("/microsoft/requests/answer", json=body)
+        return done.raise_for_status().json()["location"]
+
+    def receive(self, location: str) -> Received:
+        return receive(
+            self.ledger,
+            urlsplit(location).query,
+            application=APPLICATION,
+            key=state_key(self.sender.api_key),
+            now=self.now,
+        )
+
+    def consent(self, run: str = "run-1", **said) -> Received:
+        """The whole way of one link; without an answer it is a yes of contoso's admin."""
+        said = said or {"approve": True, "tenant": "contoso.example"}
+        return self.receive(self.answer(self.ask(run), **said))
+
+    def advance(self, tenant="contoso", pace=MICROSOFT, run="run-1", through=None) -> Ready | Wait:
+        return advance(
+            self.ledger,
+            through or self.sender,
+            self.standing(tenant),
+            pace,
+            run_key=run,
+            clock=self.clock,
+            chance=lambda: 0.5,
+        )
+
+    def wait(self, tenant="contoso", pace=MICROSOFT, run="run-1") -> list[Wait]:
+        """Advance whenever it is due, until the tenant is ready; gives what was waited for."""
+        waits = []
+        while not isinstance(found := self.advance(tenant, pace, run), Ready):
+            waits.append(found)
+            assert found.until > self.now
+            assert len(waits) < 200
+            self.sleep(found.until - self.now)
+        return waits
+
+    def rows(self, table: str) -> list[dict]:
+        known = metadata.tables[table]
+        with self.ledger.connect() as connection:
+            found = connection.execute(select(known).order_by(*known.primary_key.columns))
+            return [dict(row) for row in found.mappings()]
+
+    def grants(self) -> dict[str, dict]:
+        """What exists at the stand-in, by mailbox."""
+        found = self.sender.control.get("/grants", params={"limit": 100}).json()
+        return {one["email"]: one for one in found["grants"]}
+
+    def outcomes(self) -> list[tuple[str, str]]:
+        """Each probe that is recorded: its outcome, and the scopes that were missing."""
+        return [(one["outcome"], one["missing"]) for one in self.rows("probes")]
+
+
+def state_in(asked: Asked) -> str:
+    query = dict(part.split("=", 1) for part in urlsplit(asked.link).query.split("&"))
+    return query["state"]
+
+
+def contoso(**changed) -> Tenant:
+    values = {
+        "tenant": "contoso",
+        "provider": Provider.MICROSOFT,
+        "credential": "shared",
+        "secret_conn_id": "azure",
+        "scopes": "",
+        "grace": timedelta(days=7),
+        "enabled": True,
+        "microsoft_tenant": "common",
+        "canary": CANARY,
+        "required": SCOPES,
+    }
+    return Tenant(**values | changed)
+
+
+def acme() -> Tenant:
+    return contoso(
+        tenant="acme",
+        provider=Provider.GOOGLE,
+        microsoft_tenant="",
+        canary="ann@acme.example",
+        scopes=f"{CALENDAR} {MAIL}",
+        required=f"{CALENDAR} {MAIL}",
+    )
