@@ -11,14 +11,13 @@ from sqlalchemy import Connection, Engine, and_, case, func, or_, select
 from bulkgrants.errors import Refusal
 from bulkgrants.ledger import consents, onboarding
 from bulkgrants.ledger.tables import changes, tenants
-from bulkgrants.model import Outcome, Provider
+from bulkgrants.model import Outcome
 from bulkgrants.reconcile.outcomes import SUCCESS
 from bulkgrants.reconcile.queue import Claim, require_claim
 
 _log = logging.getLogger(__name__)
 
 UNCONSENTED = and_(
-    changes.c.provider == Provider.MICROSOFT,
     changes.c.outcome == Outcome.REFUSED,
     changes.c.detail.startswith(f"{Refusal.CONSENT_MISSING}: ", autoescape=True),
 )
@@ -28,7 +27,8 @@ UNCONSENTED = and_(
 def lose(connection: Connection, application: str, lost: Iterable[str]) -> list[str]:
     """Let these tenants await another consent; gives those that were ready until now.
 
-    Their grants stay as they are, in the ledger and at Nylas.
+    A Google tenant has no consent to lose, and stays ready. No grant is touched, neither in the
+    ledger nor at Nylas.
     """
     found = [one for one in lost if onboarding.lose(connection, application, one)]
     for tenant in found:
