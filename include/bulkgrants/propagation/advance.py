@@ -13,7 +13,7 @@ from bulkgrants.ledger.onboarding import Onboarding
 from bulkgrants.model import Awaiting, Provider
 from bulkgrants.ports import Chance, Clock, Sender
 from bulkgrants.propagation.pace import Pace
-from bulkgrants.propagation.probe import Probed, ProbeOutcome, probe
+from bulkgrants.propagation.probe import Probed, ProbeOutcome, last_answer, probe
 from bulkgrants.text import bounded
 
 
@@ -69,7 +69,7 @@ def advance(
         )
     now = clock()
     if pace.is_over(onboarding.since, now):
-        raise NotPropagated(_overdue(onboarding, pace, probed))
+        raise NotPropagated(_overdue(engine, onboarding, pace, probed))
     return Wait(pace.next_probe(onboarding.since, now, chance, probed.rest), probed)
 
 
@@ -79,25 +79,28 @@ def _another(probed: Probed) -> str:
     return ""
 
 
-def _overdue(onboarding: Onboarding, pace: Pace, probed: Probed) -> str:
+def _overdue(engine: Engine, onboarding: Onboarding, pace: Pace, probed: Probed) -> str:
+    unserved = probed.outcome is ProbeOutcome.UNSERVED
+    known = last_answer(engine, onboarding) if unserved else probed
     hours = pace.deadline.total_seconds() / 3600
-    missing = bounded(", ".join(probed.missing), 600)
+    missing = bounded(", ".join((known or probed).missing), 600)
     head = (
         f"The tenant {onboarding.tenant} is not ready {hours:g} h after "
         f"{'its consent' if onboarding.provider is Provider.MICROSOFT else 'the first probe'}: "
     )
     canary = f"the grant of its canary {bounded(onboarding.canary, 120)}"
-    if probed.outcome is ProbeOutcome.UNSERVED:
+    if known is None:
         return (
-            f"{head}the last probe was not answered, so nobody knows whether {canary} carries "
+            f"{head}no probe was answered, so nobody knows whether {canary} carries "
             f"{missing}. Start the onboarding of this tenant by its name once the provider and "
             f"Nylas answer again. ({probed.message})"
         )
-    head += f"{canary} lacks {missing}."
-    if probed.outcome is ProbeOutcome.PARTIAL:
+    source = ", as the last probe shows that was answered" if unserved else ""
+    head += f"{canary} lacks {missing}{source}."
+    if known.outcome is ProbeOutcome.PARTIAL:
         return f"{head} {_WHERE[onboarding.provider]}"
-    explanation = explain_refusal(probed.message)
-    return f"{head} {explanation.meaning} {explanation.remedy} ({probed.message})"
+    explanation = explain_refusal(known.message)
+    return f"{head} {explanation.meaning} {explanation.remedy} ({known.message})"
 
 
 _WHERE = {

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from sqlalchemy import Connection, Engine, insert
+from sqlalchemy import Connection, Engine, insert, select
 
 from bulkgrants.errors import Misconfigured, Refusal, Refused, Retriable
 from bulkgrants.ledger import onboarding as steps
@@ -93,6 +93,29 @@ def probe(
     missing = missing_scopes(onboarding.required, grant.scopes)
     outcome = ProbeOutcome.PARTIAL if missing else ProbeOutcome.GRANTED
     return _record(engine, onboarding, Probed(outcome, missing), run_key, clock(), grant)
+
+
+def last_answer(engine: Engine, onboarding: Onboarding) -> Probed | None:
+    """The latest probe of this wait that was answered, as it is recorded, or None.
+
+    It tells no `refusal`: the ledger keeps the message alone.
+    """
+    statement = (
+        select(probes.c.outcome, probes.c.missing, probes.c.message)
+        .where(
+            probes.c.application == onboarding.application,
+            probes.c.tenant == onboarding.tenant,
+            probes.c.at >= onboarding.since,
+            probes.c.outcome != ProbeOutcome.UNSERVED,
+        )
+        .order_by(probes.c.id.desc())
+        .limit(1)
+    )
+    with reading(engine).connect() as connection:
+        row = connection.execute(statement).one_or_none()
+    if row is None:
+        return None
+    return Probed(ProbeOutcome(row.outcome), tuple(split(row.missing)), row.message)
 
 
 def missing_scopes(required: str, carried: str) -> tuple[str, ...]:
