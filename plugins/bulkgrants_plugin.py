@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from airflow.plugins_manager import AirflowPlugin
 
+from bulkgrants_airflow.ui.lazily import consent_callback
+
 
 class BulkgrantsPlugin(AirflowPlugin):
-    """The project's name; connection type and settings come from `bulkgrants_airflow.provider`."""
+    """The page that admins land on; connection type and settings come from `provider`."""
 
     name = "bulkgrants"
+    fastapi_apps = [  # noqa: RUF012 - as Airflow declares it
+        {
+            "app": consent_callback,
+            "url_prefix": "/bulkgrants",
+            "name": "Bulkgrants consent callback",
+        }
+    ]

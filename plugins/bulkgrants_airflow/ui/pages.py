@@ -1,0 +1,103 @@
+"""The pages of the consent callback: one for each verdict, and for what never gets to one."""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from bulkgrants.consent.callback import Verdict
+from bulkgrants.consent.explanations import explain
+from bulkgrants.consent.receiving import Received
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_STYLE = (_TEMPLATES / "style.css").read_text(encoding="utf-8")
+_STYLE_HASH = b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+
+HEADERS: Mapping[str, str] = {
+    "Content-Security-Policy": (
+        f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; "
+        "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+    ),
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "X-Robots-Tag": "noindex",
+}
+"""On every page: it loads nothing, runs nothing, is shown in no frame, and its address, which holds
+the state, is told to nobody."""
+
+STATUS: Mapping[Verdict, int] = {
+    Verdict.GIVEN: 200,
+    Verdict.REFUSED: 200,  # the answer was taken; it is the consent that was refused
+    Verdict.REPEATED: 200,
+    Verdict.MALFORMED: 400,
+    Verdict.TOO_LONG: 414,
+    Verdict.UNKNOWN: 404,
+    Verdict.USED: 409,
+    Verdict.EXPIRED: 410,
+    Verdict.MISMATCHED: 409,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """An answer to a browser."""
+
+    status: int
+    html: str
+    headers: Mapping[str, str]
+
+
+def page_of(received: Received) -> Page:
+    """What a person is told of their redirect; the tenant's name only where the state is genuine.
+
+    Whatever came with the request is escaped, and stands below our own sentences.
+    """
+    error = received.error
+    return _page(
+        received.verdict,
+        STATUS[received.verdict],
+        tenant=received.tenant,
+        recorded=received.status or "",
+        answered=_moment(received.answered_at),
+        explanation=explain(
+            error=error.error, description=error.error_description, code=error.error_code
+        ),
+        fields={
+            "error": error.error,
+            "error_code": error.error_code,
+            "error_description": error.error_description,
+            "error_uri": error.error_uri,
+        },
+    )
+
+
+def _page(name: str, status: int, headers: Mapping[str, str] | None = None, **told: object) -> Page:
+    html = _environment.get_template(f"{name}.html").render(style=_STYLE, **told)
+    return Page(status, html, {**HEADERS, **(headers or {})})
+
+
+def _moment(at: datetime | None) -> str:
+    return f"{at.day} {at:%B %Y, %H:%M} UTC" if at else ""
+
+
+_environment = Environment(
+    loader=FileSystemLoader(_TEMPLATES),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    auto_reload=False,
+)
+
+NOT_FOUND = _page("not_found", 404)
+NOT_ALLOWED = _page("not_allowed", 405, {"Allow": "GET"})
+BUSY = _page("busy", 429, {"Retry-After": "1"})
+TROUBLE = _page("trouble", 503, {"Retry-After": "60"})
