@@ -11,8 +11,11 @@ import pytest
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.exc import ProgrammingError
 
+from bulkgrants.consent.callback import Verdict
 from bulkgrants.errors import Refusal
+from bulkgrants.ledger.consents import ConsentStatus
 from bulkgrants.ledger.engine import open_ledger, upgrade
+from bulkgrants.ledger.onboarding import Stop
 from bulkgrants.ledger.tables import metadata
 from bulkgrants.ledger.views import VIEWS
 from bulkgrants.model import (
@@ -25,6 +28,7 @@ from bulkgrants.model import (
     Provider,
     SkipReason,
 )
+from bulkgrants.propagation.probe import ProbeOutcome
 from bulkgrants.reconcile import queue
 from bulkgrants.reconcile.verify import DRIFT, VERIFIED
 from bulkgrants.rosters.rejects import RejectReason
@@ -44,6 +48,7 @@ from support.ledger_history import LATELY, make_history, people
 
 ANONYMOUS = ("run_counts", "latest_runs", "latest_rosters", "coverage")
 HISTORY = ("attempts", "changes", "batches", "skips", "rejects")
+DATED = {"consent_attempts": "at", "consents": "expires_at", "probes": "at"}
 KINDS = {"reconcile", "audit"}
 VERDICTS = {VERIFIED, DRIFT}
 TENANTS_FAULT = {refusal for refusal in Refusal if refusal.concerns_tenant}
@@ -62,6 +67,9 @@ VALUES = {
         "revoke held",
     },
     "fates.verified": VERDICTS,
+    "onboarding.provider": set(Provider),
+    "onboarding.standing": {"ready", "disabled", *Stop, *(f"awaiting {one}" for one in Awaiting)},
+    "onboarding.consent": set(ConsentStatus),
     "runs.kind": KINDS,
     "runs.mode": set(Mode),
     "runs.counts": {
@@ -75,7 +83,12 @@ VALUES = {
     "changes.provider": set(Provider),
     "changes.state": {"planned", "held", "done"},
     "changes.outcome": set(Outcome),
-    "changes.detail": {*Refusal, SkipReason.TENANT_QUARANTINED},
+    "changes.detail": {
+        *Refusal,
+        SkipReason.TENANT_QUARANTINED,
+        SkipReason.AWAITING_CONSENT,
+        SkipReason.AWAITING_PROPAGATION,
+    },
     "changes.verified": VERDICTS,
     "skips.provider": set(Provider),
     "skips.reason": set(SkipReason),
@@ -85,6 +98,10 @@ VALUES = {
     "escrow.reason": set(Refusal) - TENANTS_FAULT,
     "tenants.provider": set(Provider),
     "tenants.awaiting": set(Awaiting),
+    "tenants.stopped": set(Stop),
+    "consents.status": set(ConsentStatus),
+    "consent_attempts.verdict": set(Verdict),
+    "probes.outcome": set(ProbeOutcome),
     "credentials.provider": set(Provider),
     "credentials.credential_type": set(CredentialType),
     "entries.provider": set(Provider),
@@ -183,7 +200,9 @@ def test_the_kinds_of_runs_are_those_of_the_dags():
     assert kinds == KINDS
 
 
-@pytest.mark.parametrize("words", [SkipReason, Refusal, Outcome, ChangeKind, Mode])
+@pytest.mark.parametrize(
+    "words", [SkipReason, Refusal, Outcome, ChangeKind, Mode, ConsentStatus, Verdict, ProbeOutcome]
+)
 def test_every_word_of_the_code_is_explained_in_one_of_the_two(words):
     both = LEDGER + VOCABULARY
     assert [word for word in words if f"`{word}`" not in both] == []
@@ -219,6 +238,8 @@ def held(engine, name, column):
     match name, column:
         case "changes", "detail":
             return {detail.split(":")[0] for detail in found} - {""}
+        case "tenants", "stopped":
+            return found - {""}
         case "runs", "counts":
             labels = {label for counts in found for label in json.loads(counts)}
             return {"skip:…" if label.startswith("skip:") else label for label in labels}
@@ -265,6 +286,7 @@ def test_orphans_tell_ours_from_foreign_ones_and_from_rejected_rows(world):
     rows = ask(world.engine, "SELECT email, owned, rejected FROM orphans ORDER BY email")
     assert [(row.email.split("@")[0], bool(row.owned), bool(row.rejected)) for row in rows] == [
         ("ben", True, True),
+        *[("canary", True, False)] * 2,
         ("carl", True, False),
         ("foreign", False, False),
         ("former", True, False),
@@ -274,6 +296,69 @@ def test_orphans_tell_ours_from_foreign_ones_and_from_rejected_rows(world):
 def test_fates_tell_of_rejected_rows_too(world):
     fates = ask(world.engine, "SELECT fate, detail FROM fates WHERE email LIKE 'ben@%'")
     assert any(row.fate == "rejected" and "conflicting_duplicate: " in row.detail for row in fates)
+
+
+def test_onboarding_tells_of_each_listed_tenant_how_it_stands_and_why(world):
+    found = {row.tenant: row for row in ask(world.engine, "SELECT * FROM onboarding")}
+    assert {name: (row.standing, row.consent, row.missing) for name, row in found.items()} == {
+        "acme": ("ready", None, None),
+        "umbrella": ("ready", None, None),
+        "initech": ("ready", None, None),
+        "contoso": ("ready", "given", ""),
+        "fabrikam": ("refused", "refused", None),
+        "northwind": ("awaiting propagation", "given", "Mail.ReadWrite"),
+        "tailspin": ("awaiting consent", "pending", None),
+    }
+    assert {name for name, row in found.items() if row.link_expires_at} == {"tailspin"}
+    assert {name for name, row in found.items() if row.last_probe_at} == {"contoso", "northwind"}
+    assert {name for name, row in found.items() if row.since is None} == {
+        name for name, row in found.items() if row.standing == "ready"
+    }
+    assert {name for name, row in found.items() if row.ready_at} == {"contoso"}
+    assert found["fabrikam"].error == "access_denied"
+    assert "AADSTS65004" in found["fabrikam"].error_description
+
+
+@pytest.mark.parametrize(
+    ("change", "standing"),
+    [
+        ("UPDATE tenants SET enabled = false", "disabled"),
+        ("UPDATE tenants SET stopped = 'expired'", "expired"),
+        ("UPDATE tenants SET listed = false", None),
+    ],
+)
+def test_onboarding_follows_the_tenants_table_and_people(world, change, standing):
+    with undone(world.engine) as connection:
+        connection.execute(text(f"{change} WHERE tenant = 'tailspin'"))
+        query = "SELECT standing FROM onboarding WHERE tenant = 'tailspin'"
+        assert connection.execute(text(query)).scalar() == standing
+
+
+def test_onboarding_shows_the_newest_word_of_a_consent_and_not_the_newest_link(world):
+    """An admin may answer an older link while a reminder's is open."""
+    an_older_link = (
+        "INSERT INTO consents SELECT -1, application, tenant, credential_id, microsoft_tenant, "
+        "redirect_uri, 'x', 'refused', requested_at, expires_at, expires_at, '', 'access_denied', "
+        "'', '', '' FROM consents WHERE tenant = 'tailspin'"
+    )
+    with undone(world.engine) as connection:
+        connection.execute(text(an_older_link))
+        query = "SELECT consent, error FROM onboarding WHERE tenant = 'tailspin'"
+        assert connection.execute(text(query)).one() == ("refused", "access_denied")
+
+
+def test_onboarding_takes_what_is_missing_from_a_probe_that_was_answered(world):
+    """A probe that nobody answered says that all scopes are missing, since it knows of none."""
+    unserved = (
+        "INSERT INTO probes SELECT 1000, application, tenant, email, '2030-01-01', 'unserved', "
+        "'everything', '' FROM probes WHERE tenant = 'northwind'"
+    )
+    with undone(world.engine) as connection:
+        connection.execute(text(unserved))
+        query = "SELECT missing, last_probe_at FROM onboarding WHERE tenant = 'northwind'"
+        missing, probed_at = connection.execute(text(query)).one()
+    assert missing == "Mail.ReadWrite"
+    assert str(probed_at).startswith("2026-03-01")
 
 
 def test_a_roster_that_a_crash_has_emptied_makes_no_orphans(world):
@@ -294,7 +379,7 @@ def test_a_run_that_was_turned_away_does_not_hide_the_newest_plan(world):
 
 
 def test_old_rows_can_be_deleted_as_described(world):
-    assert len(DELETIONS) == 10
+    assert len(DELETIONS) == 14
     ours = "WHERE run_id IN (SELECT id FROM runs WHERE opened_at < '2026-01-01')"
     with undone(world.engine) as connection:
 
@@ -304,13 +389,19 @@ def test_old_rows_can_be_deleted_as_described(world):
         runs, old, all_of_it = count("runs"), {}, {}
         for table in HISTORY:
             old[table], all_of_it[table] = count(f"{table} {ours}"), count(table)
+        for table, moment in DATED.items():
+            old[table] = count(f"{table} WHERE {moment} < '2026-01-01'")
+            all_of_it[table] = count(table)
+        connection.execute(text("UPDATE tenants SET listed = false WHERE tenant = 'tailspin'"))
         for statement in DELETIONS:
             connection.execute(text(statement))
         assert all(old.values())
-        assert {table: count(table) for table in HISTORY} == {
-            table: all_of_it[table] - old[table] for table in HISTORY
+        assert {table: count(table) for table in old} == {
+            table: all_of_it[table] - old[table] for table in old
         }
-        assert all(count(table) for table in HISTORY)
+        assert all(count(table) for table in old)
+        assert count("tenants WHERE canary = '' AND tenant = 'tailspin'") == 1
+        assert count("tenants WHERE canary <> ''") == 3
         assert count("runs") == runs
         assert count("runs WHERE opened_at < '2026-01-01' AND report IS NOT NULL") == 0
         assert count("escrow") == 0

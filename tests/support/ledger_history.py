@@ -18,6 +18,7 @@ from bulkgrants.reconcile import queue
 from bulkgrants.reconcile.gate import Admission
 from bulkgrants.reconcile.opening import admit_run, take_lease
 from bulkgrants.reconcile.verify import verify
+from support.onboarding_history import onboard
 
 APPLICATION = "app-1"
 OLD = datetime(2025, 12, 1, 2, 0, tzinfo=UTC)
@@ -25,13 +26,14 @@ LATELY = datetime(2026, 3, 1, 2, 0, tzinfo=UTC)
 
 
 async def make_history(world, pem: str) -> None:
-    """Old nights, one of them with a task that died; then a run turned away, drift, and more."""
+    """Old nights, one with a task that died; a run turned away, drift, tenants on their way."""
     known = [f"{name}@acme.example.com" for name in ("ada", "ben", "carl", "former", "eve")]
     world.control.put("/directory", json={"acme.example.com": known}).raise_for_status()
     register(world, pem)
     await old_nights(world)
     await late_nights(world)
     turn_away(world)
+    onboard(world, SyncSender(world.server), OLD, LATELY)
 
 
 def people(*names: str) -> list[tuple[str, str, None]]:

@@ -34,7 +34,9 @@ def join(world, *names: str) -> None:
 def microsoft_tenant(name: str) -> Tenant:
     made = Tenant(name, Provider.MICROSOFT, "ms", "azure", "", timedelta(days=7), enabled=True)
     canary = f"canary@{name}.example.com"
-    return replace(made, microsoft_tenant="common", canary=canary, required="User.Read.All")
+    return replace(
+        made, microsoft_tenant="common", canary=canary, required="Mail.ReadWrite User.Read.All"
+    )
 
 
 def make_credential(world) -> str:

@@ -1,7 +1,9 @@
 """The ledger's views: the stable interface for readers of SQL (`docs/ledger.md`).
 
-A view may use those before it. Columns are named one by one, since PostgreSQL reads a star when the
-view is made and SQLite when it is asked. Only `orphans` and `fates` show e-mail addresses.
+A view may use those before it, and one that is added needs a revision that makes it. Columns are
+named one by one, since PostgreSQL reads a star when the view is made and SQLite when it is asked.
+Only `orphans` and `fates` show e-mail addresses; `onboarding` shows what Microsoft said, which may
+quote one.
 """
 
 from __future__ import annotations
@@ -121,6 +123,35 @@ VIEWS: dict[str, str] = {
         FROM rejects j
         JOIN runs r ON r.id = j.run_id
         WHERE j.mailbox IS NOT NULL
+    """,
+    # Several links may be open at once, so the newest word counts and not the newest link.
+    "onboarding": """
+        SELECT t.application, t.tenant, t.provider, t.enabled,
+               CASE WHEN NOT t.enabled THEN 'disabled'
+                    WHEN t.awaiting IS NULL THEN 'ready'
+                    WHEN t.stopped <> '' THEN t.stopped
+                    ELSE 'awaiting ' || t.awaiting END AS standing,
+               t.awaiting_since AS since, c.status AS consent,
+               CASE WHEN c.status = 'pending' THEN c.expires_at END AS link_expires_at,
+               c.error, c.error_description, p.at AS last_probe_at, p.missing, t.ready_at
+        FROM tenants t
+        LEFT JOIN (
+            SELECT n.application, n.tenant, n.status, n.expires_at, n.error, n.error_description,
+                   row_number() OVER (
+                       PARTITION BY n.application, n.tenant
+                       ORDER BY coalesce(n.answered_at, n.requested_at) DESC, n.id DESC
+                   ) AS place
+            FROM consents n
+        ) c ON c.application = t.application AND c.tenant = t.tenant AND c.place = 1
+        LEFT JOIN (
+            SELECT o.application, o.tenant, o.at, o.missing,
+                   row_number() OVER (
+                       PARTITION BY o.application, o.tenant ORDER BY o.at DESC, o.id DESC
+                   ) AS place
+            FROM probes o
+            WHERE o.outcome <> 'unserved'
+        ) p ON p.application = t.application AND p.tenant = t.tenant AND p.place = 1
+        WHERE t.listed
     """,
 }
 

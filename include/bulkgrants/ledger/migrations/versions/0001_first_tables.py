@@ -12,6 +12,8 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+_VIEWS = ("run_counts", "latest_runs", "latest_rosters", "coverage", "orphans", "fates")
+
 
 def _unlogged() -> list[str]:
     """Staging needs no write-ahead log: a run can always read its input again."""
@@ -245,5 +247,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("run_id", "provider", "email", name=op.f("pk_skips")),
     )
     # ### end Alembic commands ###
-    for name, query in views(op.get_bind().dialect.name).items():
-        op.execute(f"CREATE VIEW {name} AS {query}")
+    queries = views(op.get_bind().dialect.name)
+    for name in _VIEWS:
+        op.execute(f"CREATE VIEW {name} AS {queries[name]}")

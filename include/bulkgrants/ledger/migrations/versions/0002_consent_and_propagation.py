@@ -5,6 +5,7 @@ from alembic import op
 
 from bulkgrants.ledger.columns import Exact
 from bulkgrants.ledger.moments import Moment
+from bulkgrants.ledger.views import views
 
 revision = "0002"
 down_revision = "0001"
@@ -16,7 +17,7 @@ _TEXTS = ("microsoft_tenant", "canary", "required_scopes", "consent_scopes", "az
 
 
 def upgrade() -> None:
-    """Widen `tenants`, and make the tables of consent and propagation."""
+    """Widen `tenants`, and make the tables of consent and propagation, and the view over them."""
     for name in _TEXTS:
         op.add_column("tenants", sa.Column(name, sa.Text(), server_default="", nullable=False))
     op.add_column("tenants", sa.Column("awaiting_since", Moment(), nullable=True))
@@ -84,3 +85,5 @@ def upgrade() -> None:
         ["application", "tenant", "at"],
         unique=False,
     )
+    query = views(op.get_bind().dialect.name)["onboarding"]
+    op.execute(f"CREATE VIEW onboarding AS {query}")
