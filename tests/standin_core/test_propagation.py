@@ -346,8 +346,8 @@ def test_a_refused_api_key_ends_the_probe_and_is_no_word_on_the_tenant(probing):
 
 
 def test_the_number_that_explains_is_found_behind_long_words_of_nylas(probing):
-    said = {"error": "invalid_request", "error_description": "AADSTS700016: not found."}
-    error = {"status": 400, "type": "api.x", "message": "so " * 66, "provider_error": said}
+    said = {"error": "invalid_request", "error_description": "AADSTS700016: " + "no " * 70}
+    error = {"status": 400, "type": "api.x", "message": "so " * 70, "provider_error": said}
     probing.sender.fault("error", error=error, match=CUSTOM, times=1)
     found = probing.advance()
     assert explain_refusal(found.probed.message).code == "AADSTS700016"
