@@ -80,6 +80,47 @@ OPTIONS: dict[str, Option] = {
         "2000",
         kind="integer",
     ),
+    "consent_redirect_uri": _option(
+        "Where an admin lands after consenting, as it is registered at Nylas. Empty: "
+        "/bulkgrants/consent under [api] base_url.",
+        "",
+        example="https://airflow.example.com/bulkgrants/consent",
+    ),
+    "consent_notifier": _option(
+        "An Airflow notifier that brings consent links to people, as a JSON object with its class "
+        "and its arguments. Templates may use consent_link, consent_tenant, consent_expires_at and "
+        "consent_is_reminder.",
+        "",
+        example='{"class": "airflow.providers.smtp.notifications.smtp.SmtpNotifier", "kwargs": '
+        '{"to": "it@example.com", "subject": "{{ consent_tenant }}", '
+        '"html_content": "{{ consent_link }}"}}',
+    ),
+    "consent_link_days": _option(
+        "For how many days a consent link is good; then it is made anew.", "14", kind="float"
+    ),
+    "consent_reminder_days": _option(
+        "How many days after the first link an admin is reminded with a fresh one; none if empty.",
+        "3, 10",
+    ),
+    "consent_give_up_days": _option(
+        "How many days after the first link nobody waits any longer.", "60", kind="float"
+    ),
+    "propagation_floor_seconds": _option(
+        "How long after a consent nothing is asked of Microsoft, which keeps scopes for minutes.",
+        "300",
+        kind="float",
+    ),
+    "propagation_hours_microsoft": _option(
+        "How many hours Microsoft has to honour a consent.", "2", kind="float"
+    ),
+    "propagation_hours_google": _option(
+        "How many hours Google has to honour a delegation.", "24", kind="float"
+    ),
+    "manifests_folder": _option(
+        "The folder with the Azure app manifests that tenants name. Empty: bulkgrants/manifests in "
+        "$AIRFLOW_HOME.",
+        "",
+    ),
 }
 
 _NYLAS = {

@@ -8,15 +8,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from airflow.sdk.configuration import conf, get_sdk_expansion_variables
 
+from bulkgrants.consent.waiting import Terms
 from bulkgrants.errors import Misconfigured
 from bulkgrants.model import Provider
+from bulkgrants.propagation.pace import Pace
 
 SECTION = "bulkgrants"
 DEFAULT_LEDGER_CONN_ID = "bulkgrants_ledger"
+_LONGEST = 100_000
+"""Seconds, hours or days: beyond it a number is a slip of the pen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,12 @@ class Settings:
     google_connector_conn_id: str | None
     microsoft_connector_conn_id: str | None
     batch_size: int
+    consent_redirect_uri: str
+    consent_notifier: Mapping[str, object]
+    """Empty where there is none."""
+    consent: Terms
+    propagation: Mapping[Provider, Pace]
+    manifests_folder: Path
 
     def connector_conn_id(self, provider: Provider) -> str | None:
         """The connection from which a missing connector of that provider is made, if there is."""
@@ -56,7 +67,18 @@ def read_settings() -> Settings:
         google_connector_conn_id=_text("google_connector_conn_id") or None,
         microsoft_connector_conn_id=_text("microsoft_connector_conn_id") or None,
         batch_size=_positive("batch_size"),
+        consent_redirect_uri=_text("consent_redirect_uri") or _redirect_uri(),
+        consent_notifier=_object("consent_notifier"),
+        consent=_terms(),
+        propagation=_paces(),
+        manifests_folder=_folder("manifests_folder", "manifests"),
     )
+
+
+def default_time_zone() -> str:
+    """The time zone of schedules that name none."""
+    zone: str = conf.get("core", "default_timezone", fallback="utc")
+    return zone
 
 
 def airflow_home() -> Path:
@@ -82,15 +104,63 @@ def _positive(option: str) -> int:
     return int(value)
 
 
-def _columns(option: str) -> Mapping[str, str]:
+def _number(option: str) -> float:
+    text = _text(option)
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= _LONGEST:
+        raise _wrong(option, f"must be a number from 0 to {_LONGEST}")
+    return number
+
+
+def _object(option: str) -> Mapping[str, object]:
     text = _text(option)
     try:
         value = json.loads(text) if text else {}
     except ValueError:
         raise _wrong(option, "is no JSON") from None
-    if not isinstance(value, dict) or not all(isinstance(name, str) for name in value.values()):
-        raise _wrong(option, 'must be a JSON object from name to name, as {"email": "work_email"}')
+    if not isinstance(value, dict):
+        raise _wrong(option, "must be a JSON object")
     return value
+
+
+def _columns(option: str) -> Mapping[str, str]:
+    names = {name: column for name, column in _object(option).items() if isinstance(column, str)}
+    if len(names) < len(_object(option)):
+        raise _wrong(option, 'must be a JSON object from name to name, as {"email": "work_email"}')
+    return names
+
+
+def _terms() -> Terms:
+    reminders = []
+    for text in _text("consent_reminder_days").split(","):
+        if text.strip():
+            if not text.strip().isdecimal():
+                raise _wrong("consent_reminder_days", 'must be numbers of days, as "3, 10"')
+            reminders.append(timedelta(days=int(text)))
+    link, give_up = _number("consent_link_days"), _number("consent_give_up_days")
+    for option, days in (("consent_link_days", link), ("consent_give_up_days", give_up)):
+        if not days:
+            raise _wrong(option, "must be more than 0")
+    return Terms(timedelta(days=link), tuple(sorted(reminders)), timedelta(days=give_up))
+
+
+def _paces() -> Mapping[Provider, Pace]:
+    floor = timedelta(seconds=_number("propagation_floor_seconds"))
+    microsoft = timedelta(hours=_number("propagation_hours_microsoft"))
+    google = timedelta(hours=_number("propagation_hours_google"))
+    return {Provider.MICROSOFT: Pace(floor, microsoft), Provider.GOOGLE: Pace(timedelta(), google)}
+
+
+def _redirect_uri() -> str:
+    base_url = conf.get("api", "base_url", fallback="").rstrip("/")
+    return f"{base_url}/bulkgrants/consent"
+
+
+def _folder(option: str, default: str) -> Path:
+    return Path(_text(option) or airflow_home() / "bulkgrants" / default)
 
 
 def _wrong(option: str, what: str) -> Misconfigured:

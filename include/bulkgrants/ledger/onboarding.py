@@ -49,6 +49,8 @@ class Onboarding:
     since: datetime | None
     """Since when it has been waited for; None once it is ready."""
     stop: Stop | None
+    wanted: bool
+    """Whether the tenants table still names it, and has it enabled."""
 
 
 def take_up(
@@ -73,11 +75,7 @@ def take_up(
         wanted = and_(*mine, waiting, tenants.c.tenant.in_(list(names)))
         _begin_anew(connection, and_(wanted, fresh), now)
     else:
-        free = or_(
-            tenants.c.claimed_by.is_(None),
-            tenants.c.claimed_by == run_key,
-            tenants.c.claimed_until <= now,
-        )
+        free = or_(tenants.c.claimed_by == run_key, _free(now))
         wanted = and_(*mine, waiting, tenants.c.stopped == "", free)
     chosen = connection.execute(
         select(tenants.c.tenant)
@@ -115,17 +113,25 @@ def read_onboarding(engine: Engine, application: str, tenant: str) -> Onboarding
 def keep_claim(
     connection: Connection, application: str, tenant: str, run_key: str, now: datetime
 ) -> None:
-    """Say that the run is still at it. Raises Superseded where another one has taken over."""
+    """Say that the run is still at it. Raises Superseded where another one has taken over.
+
+    What nobody holds is taken: by a task that a person has cleared, or that was away for too long.
+    """
+    free = or_(tenants.c.claimed_by == run_key, _free(now))
     kept = connection.execute(
         update(tenants)
-        .where(_this(application, tenant), tenants.c.claimed_by == run_key)
-        .values(claimed_until=now + CLAIM_TERM)
+        .where(_this(application, tenant), free)
+        .values(claimed_by=run_key, claimed_until=now + CLAIM_TERM)
     ).rowcount
     if not kept:
         raise Superseded(
-            f"The tenant {tenant} is in the hands of another run by now, or is ready; "
-            "this run leaves it alone."
+            f"The tenant {tenant} is in the hands of another run by now; this run leaves it alone."
         )
+
+
+def begin_anew(connection: Connection, application: str, tenant: str, now: datetime) -> None:
+    """A person asks for the tenant again: what came of the earlier wait counts no more."""
+    _begin_anew(connection, _this(application, tenant), now)
 
 
 def consented(connection: Connection, application: str, tenant: str, now: datetime) -> None:
@@ -192,6 +198,10 @@ def _begin_anew(connection: Connection, which: ColumnElement[bool], now: datetim
     connection.execute(update(tenants).where(which).values(awaiting_since=now, stopped=""))
 
 
+def _free(now: datetime) -> ColumnElement[bool]:
+    return or_(tenants.c.claimed_by.is_(None), tenants.c.claimed_until <= now)
+
+
 def _this(application: str, tenant: str) -> ColumnElement[bool]:
     return and_(tenants.c.application == application, tenants.c.tenant == tenant)
 
@@ -212,4 +222,5 @@ def _onboarding(row: Row[tuple[object, ...]]) -> Onboarding:
         awaiting=Awaiting(row.awaiting) if row.awaiting else None,
         since=row.awaiting_since,
         stop=Stop(row.stopped) if row.stopped else None,
+        wanted=row.listed and row.enabled,
     )

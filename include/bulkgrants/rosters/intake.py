@@ -6,7 +6,6 @@ from datetime import datetime
 
 from sqlalchemy import Engine
 
-from bulkgrants.errors import Misconfigured
 from bulkgrants.ledger import leases, runs
 from bulkgrants.ledger.credentials import credential_ids
 from bulkgrants.ledger.runs import Run
@@ -14,8 +13,7 @@ from bulkgrants.ledger.tenants import record_tenants
 from bulkgrants.rosters.read import read_chunks
 from bulkgrants.rosters.sources import Source
 from bulkgrants.rosters.stage import Staged, stage_roster
-from bulkgrants.rosters.tenants import read_tenants
-from bulkgrants.text import bounded
+from bulkgrants.rosters.tenants import read_tenants, require_known
 
 
 def take_in(
@@ -27,12 +25,7 @@ def take_in(
     table lacks, Superseded for a run that is planned already or has lost its lease.
     """
     listed = {tenant.tenant: tenant for tenant in read_tenants(warehouse, tenants)}
-    unknown = sorted(set(run.scope.tenants) - set(listed))
-    if unknown:
-        raise Misconfigured(
-            f"The run is for the tenant {bounded(repr(unknown[0]), 80)}, which the "
-            f"{tenants.shown} does not name; start a run with tenants as they are written there."
-        )
+    require_known(run.scope.tenants, listed.values(), tenants)
     with ledger.begin() as connection:
         runs.require_unplanned(connection, run)
         leases.renew(connection, run.lease, now)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import timedelta
 
 import sqlalchemy as sa
@@ -17,7 +17,7 @@ from bulkgrants.rosters.rejects import quoted
 from bulkgrants.rosters.sources import Source, labelled
 from bulkgrants.rosters.tenant_row import TenantRow
 from bulkgrants.rosters.warehouse import reading, resolve_columns
-from bulkgrants.text import trimmed
+from bulkgrants.text import bounded, trimmed
 
 DEFAULT_GRACE_DAYS = 7
 _LONGEST_GRACE_DAYS = 3650
@@ -45,6 +45,16 @@ def read_tenants(engine: Engine, source: Source) -> list[Tenant]:
         )
     _refuse_contradictions(tenants, source)
     return tenants
+
+
+def require_known(names: Collection[str], listed: Iterable[Tenant], source: Source) -> None:
+    """Make sure that the tenants table names these tenants. Raises Misconfigured."""
+    unknown = sorted(set(names) - {tenant.tenant for tenant in listed})
+    if unknown:
+        raise Misconfigured(
+            f"The run is for the tenant {bounded(repr(unknown[0]), 80)}, which the "
+            f"{source.shown} does not name; start a run with tenants as they are written there."
+        )
 
 
 def _tenant(row: TenantRow) -> Tenant:

@@ -14,7 +14,7 @@ from bulkgrants.reconcile.gate import RosterState
 from bulkgrants.reconcile.opening import open_run, scope_of
 from bulkgrants_airflow.hooks.nylas import NylasHook
 from bulkgrants_airflow.retries import saying_clearly
-from bulkgrants_airflow.workbench import Workbench
+from bulkgrants_airflow.workbench import Workbench, run_key
 
 EXACT = frozenset({"scheduled", "backfill"})
 """Runs of these types are for their day and no other."""
@@ -43,7 +43,7 @@ class RunOpeningSensor(BaseSensorOperator):
                 run = open_run(
                     bench.ledger,
                     application=NylasHook(bench.settings.nylas_conn_id).nylas.client_id,
-                    key=f"{context['dag'].dag_id}/{context['run_id']}",
+                    key=run_key(context),
                     kind=self.kind,
                     mode=self._mode(params),
                     scope=scope_of(params.get("tenants") or (), params.get("mailbox")),

@@ -1,0 +1,30 @@
+"""What triggers tell the sensors that they wake, typed; whatever else arrives is a failure."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from bulkgrants.text import bounded
+
+
+class Woken(StrEnum):
+    """Why a sensor is woken. It looks for itself what there is, so an event may come twice."""
+
+    ANSWERED = "answered"
+    """Something has happened to the tenant that is waited for."""
+    DUE = "due"
+    """The moment has come that the sensor waits for."""
+
+
+def woken(event: object) -> Woken:
+    """The event as a value. Raises AirflowFailException for one that is none of ours."""
+    kind = event.get("woken") if isinstance(event, dict) else None
+    try:
+        return Woken(kind or "")
+    except ValueError:
+        raise AirflowFailException(
+            f"The trigger sent an event that is not known here: {bounded(repr(event), 120)}. "
+            "Restart the triggerer if the project was upgraded, and clear the task."
+        ) from None

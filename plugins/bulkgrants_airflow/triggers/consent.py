@@ -1,0 +1,77 @@
+"""Waits for an admin's answer, by looking into the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime
+from functools import cache
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from bulkgrants.consent.watching import is_answered
+from bulkgrants.errors import BulkgrantsError
+from bulkgrants.ledger.engine import open_ledger
+from bulkgrants.ports import utc_now
+from bulkgrants_airflow.connections import ledger_url
+from bulkgrants_airflow.events import Woken
+from bulkgrants_airflow.settings import read_settings
+
+
+class ConsentTrigger(BaseTrigger):
+    """Fires when the tenant's consent was answered, and else at the moment `until`.
+
+    It looks every `interval` seconds, and keeps the run's claim on the tenant meanwhile. All its
+    times are absolute, so a triggerer that is restarted goes on with the same wait. A ledger that
+    cannot be reached is no end of the wait: it is looked for again.
+    """
+
+    def __init__(
+        self, application: str, tenant: str, run_key: str, until: str, interval: float
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call] # Airflow's base class has no types
+        self.application = application
+        self.tenant = tenant
+        self.run_key = run_key
+        self.until = until
+        self.interval = interval
+
+    def serialize(self) -> tuple[str, dict[str, object]]:
+        """What another triggerer makes it from."""
+        names = ("application", "tenant", "run_key", "until", "interval")
+        return (
+            f"{__name__}.{type(self).__name__}",
+            {name: getattr(self, name) for name in names},
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """One event, when there is something to do."""
+        until = datetime.fromisoformat(self.until)
+        while (left := (until - utc_now()).total_seconds()) > 0:
+            if await self._is_answered():
+                yield TriggerEvent({"woken": str(Woken.ANSWERED)})
+                return
+            await asyncio.sleep(min(left, self.interval))
+        yield TriggerEvent({"woken": str(Woken.DUE)})
+
+    async def _is_answered(self) -> bool:
+        try:
+            return await asyncio.to_thread(self._look)
+        except (SQLAlchemyError, BulkgrantsError) as error:
+            # The message may quote what a database was sent; its kind says enough here.
+            self.log.warning("The ledger cannot be read (%s); trying again", type(error).__name__)
+            return False
+
+    def _look(self) -> bool:
+        engine = _engine(ledger_url(read_settings().ledger_conn_id))
+        return is_answered(
+            engine, self.application, self.tenant, run_key=self.run_key, now=utc_now()
+        )
+
+
+@cache
+def _engine(url: str) -> Engine:
+    """One for the whole triggerer: a thousand waiting tenants share a handful of connections."""
+    return open_ledger(url)
