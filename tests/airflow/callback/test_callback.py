@@ -1,0 +1,256 @@
+"""The callback at work: it records, it says so, and what goes wrong around it loses nothing."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+from sqlalchemy import text
+
+from bulkgrants.ports import utc_now
+from support.consents import API_KEY, recorded, send_links, status_of
+from support.ledgers import APPLICATION, rows
+
+
+def send(deployment, *names):
+    return send_links(deployment.ledger, *names, now=utc_now())
+
+
+def until_let_in(ask, query):
+    """What a person does who is asked to reload."""
+    while (answer := ask(query)).status == 429:
+        time.sleep(float(answer.headers["retry-after"]))
+    return answer
+
+
+def test_a_yes_is_recorded_and_the_admin_is_thanked(deployment):
+    (acme,) = send(deployment, "Acme & Söhne <GmbH>")
+    answer = deployment.ask(acme.approved())
+    assert answer.status == 200
+    assert answer.page.heading == "Thank you, your consent is recorded"
+    assert answer.page.texts["bdi"] == ["Acme & Söhne <GmbH>"]
+    assert "you may close this page" in answer.page.words
+    assert status_of(deployment.ledger, acme) == ("given", "propagation")
+    again = deployment.ask(acme.approved())
+    assert again.page.heading == "Your consent is recorded already"
+    assert f"was recorded on {utc_now().day} " in again.page.words
+
+
+def test_a_no_is_recorded_and_the_admin_learns_why_and_what_next(deployment):
+    (acme,) = send(deployment, "acme")
+    answer = deployment.ask(acme.declined())
+    assert answer.status == 200
+    assert answer.page.heading == "The consent was not given"
+    assert "The reason: The admin declined the consent." in answer.page.words
+    assert "if you change your mind, ask whoever sent you the link" in answer.page.words
+    assert answer.page.texts["dt"] == ["error", "error_description", "error_uri"]
+    assert status_of(deployment.ledger, acme) == ("refused", "consent")
+    again = deployment.ask(acme.declined())
+    assert again.page.heading == "The refusal is recorded already"
+    assert again.page.texts["dt"] == answer.page.texts["dt"]
+
+
+def test_of_fifty_redirects_at_once_one_is_recorded_and_the_others_are_told_so(deployment):
+    (acme, globex) = send(deployment, "acme", "globex")
+    before = recorded(deployment.ledger)
+    with ThreadPoolExecutor(50) as pool:
+        queries = [acme.approved()] * 50
+        answers = list(pool.map(lambda one: until_let_in(deployment.ask, one), queries))
+    assert {answer.status for answer in answers} == {200}
+    headings = [answer.page.heading for answer in answers]
+    assert headings.count("Thank you, your consent is recorded") == 1
+    assert headings.count("Your consent is recorded already") == 49
+    after = recorded(deployment.ledger)
+    changed = [one["id"] for one in after["consents"] if one not in before["consents"]]
+    assert changed == [acme.consent_id]
+    moved = [one["tenant"] for one in after["tenants"] if one not in before["tenants"]]
+    assert moved == ["acme"]
+    assert status_of(deployment.ledger, globex) == ("pending", "consent")
+
+
+def require_trouble(answer):
+    assert (answer.status, answer.headers["retry-after"]) == (503, "60")
+    assert answer.page.heading == "We could not record your answer just now"
+    assert "nothing is lost" in answer.page.words
+    assert "Reload this page in a minute" in answer.page.words
+
+
+def require_one_bounded_line(caplog, *never):
+    (line,) = (one for one in caplog.records if one.levelno >= logging.ERROR)
+    message = line.getMessage()
+    assert len(message) < 600
+    assert "\n" not in message
+    assert line.exc_info is None
+    for word in never:
+        assert word not in caplog.text
+    return message
+
+
+def test_without_its_connection_nothing_is_lost_and_a_reload_works_without_a_restart(
+    deployment, connect, monkeypatch, caplog
+):
+    (acme,) = send(deployment, "acme")
+    monkeypatch.delenv("AIRFLOW_CONN_NYLAS_DEFAULT")
+    require_trouble(deployment.ask(acme.approved()))
+    said = require_one_bounded_line(caplog, acme.state, "admin_consent")
+    assert "Airflow has no connection 'nylas_default'" in said
+    assert status_of(deployment.ledger, acme) == ("pending", "consent")
+    extra = {"client_id": APPLICATION}
+    connect("nylas_default", conn_type="nylas", host="us", password=API_KEY, extra=extra)
+    assert deployment.ask(acme.approved()).status == 200
+    connect("nylas_default", conn_type="nylas", host="us", password="another", extra=extra)
+    assert deployment.ask(acme.approved()).status == 404, "the key is looked up each time"
+
+
+def test_with_a_ledger_out_of_reach_nothing_is_lost_and_a_reload_works(
+    deployment, connect, point_to, caplog
+):
+    (acme,) = send(deployment, "acme")
+    secret = {"login": "bulk", "password": "p4ssword-of-bulk"}
+    connect("bulkgrants_ledger", conn_type="postgres", host="127.0.0.1", port=1, **secret)
+    require_trouble(deployment.ask(acme.approved()))
+    said = require_one_bounded_line(caplog, acme.state, "p4ssword-of-bulk")
+    assert "cannot be opened" in said
+    point_to(deployment.ledger)
+    assert deployment.ask(acme.approved()).status == 200
+
+
+def test_a_ledger_that_fails_half_way_loses_nothing_and_its_words_are_not_repeated(
+    deployment, caplog
+):
+    (acme,) = send(deployment, "acme")
+    assert deployment.ask("state=first").status == 400
+    with deployment.ledger.begin() as connection:
+        connection.execute(text("ALTER TABLE consent_attempts RENAME TO elsewhere"))
+    require_trouble(deployment.ask(acme.approved()))
+    said = require_one_bounded_line(caplog, acme.state, "SELECT", "INSERT", "[parameters")
+    assert "not recorded: OperationalError in" in said or "not recorded: ProgrammingError" in said
+    assert status_of(deployment.ledger, acme) == ("pending", "consent")
+    with deployment.ledger.begin() as connection:
+        connection.execute(text("ALTER TABLE elsewhere RENAME TO consent_attempts"))
+    assert deployment.ask(acme.approved()).page.heading.startswith("Thank you")
+
+
+def test_a_flood_is_turned_away_and_the_api_server_goes_on(small, api_server):
+    (acme,) = send(small, "acme")
+    assert small.ask("").status == 400
+    with ThreadPoolExecutor(100) as pool:
+        holding = small.ledger.connect()
+        held = holding.begin()  # the write lock: nobody gets anything recorded
+        try:
+            flood = [pool.submit(small.ask, "state=x") for _ in range(100)]
+            time.sleep(1)
+            started = time.monotonic()
+            version = httpx.get(f"{api_server}/api/v2/version", timeout=10)
+            assert version.status_code == 200
+            assert time.monotonic() - started < 2
+            waiting = [one for one in flood if not one.done()]
+            assert 8 <= len(waiting) <= 40
+        finally:
+            held.rollback()
+            holding.close()
+        answers = [one.result(60) for one in flood]
+    busy = [answer for answer in answers if answer.status == 429]
+    assert len(busy) == 100 - len(waiting)
+    assert {answer.headers["retry-after"] for answer in busy} == {"1"}
+    assert {answer.page.heading for answer in busy} == {"One moment, please"}
+    assert {answer.status for answer in answers} == {400, 429}
+    assert until_let_in(small.ask, acme.approved()).status == 200
+
+
+def test_neither_the_log_nor_airflows_access_log_holds_a_state(deployment, caplog, capfd):
+    import structlog
+
+    acme, globex = send(deployment, "acme", "globex")
+    caplog.set_level(logging.DEBUG)
+    with structlog.testing.capture_logs() as structured:
+        for query in (acme.approved(), acme.declined(), globex.declined(), acme.state):
+            deployment.ask(query)
+        deployment.ask(globex.approved(), target="/bulkgrants/elsewhere")
+        deployment.ask(globex.approved(), method="POST")
+        end = time.monotonic() + 10
+        while sum(one["event"] == "request finished" for one in structured) < 6:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+    everything = f"{structured}{caplog.text}{capfd.readouterr()}"
+    for link in (acme, globex):
+        assert link.state not in everything
+        assert link.state.split(".")[0] not in everything
+    assert all(len(record.getMessage()) < 1000 for record in caplog.records)
+
+
+def test_an_app_is_built_once_however_many_come_first_and_anew_after_a_failure():
+    import asyncio
+
+    from bulkgrants_airflow.ui.lazily import Lazily
+
+    built, sent = [], []
+
+    def build():
+        built.append(1)
+        time.sleep(0.05)
+        if len(built) == 1:
+            raise ImportError("state=secret")
+
+        async def app(scope, receive, send):
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+
+        return app
+
+    async def receive():
+        raise AssertionError("nobody reads the body")
+
+    async def remember(message):
+        sent.append(message)
+
+    async def come(lazily, times):
+        scopes = [{"type": "http", "query_string": b"state=x"} for _ in range(times)]
+        await asyncio.gather(*(lazily(scope, receive, remember) for scope in scopes))
+
+    lazily = Lazily(build)
+    asyncio.run(come(lazily, 1))
+    assert sent[0]["status"] == 503
+    assert (b"retry-after", b"60") in sent[0]["headers"]
+    assert b"nothing is lost" in sent[1]["body"]
+    sent.clear()
+    asyncio.run(come(lazily, 20))
+    assert [message["status"] for message in sent] == [200] * 20
+    assert len(built) == 2
+
+
+LOAD = """
+    import sys
+    from airflow import plugins_manager
+    apps, _ = plugins_manager.get_fastapi_plugins()
+    ours = [app for app in apps if app["url_prefix"] == "/bulkgrants"]
+    assert [app["name"] for app in ours] == ["Bulkgrants consent callback"], apps
+    heavy = {name for name in sys.modules if name.startswith("bulkgrants_airflow.ui.")}
+    assert heavy == {"bulkgrants_airflow.ui.lazily"}, heavy
+    assert "bulkgrants.ledger" not in sys.modules
+    print("LOADED")
+"""
+
+
+def test_loading_the_plugin_imports_nothing_of_the_page():
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(LOAD)],
+        capture_output=True,
+        text=True,
+        env=dict(os.environ),
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "LOADED" in done.stdout
+
+
+def test_strays_are_counted_and_kept_within_bounds(small):
+    send(small, "acme")
+    for _ in range(70):
+        until_let_in(small.ask, "state=nobody")
+    assert len(rows(small.ledger, "consent_attempts")) == 60
