@@ -357,3 +357,36 @@ def test_what_no_browser_sends_is_refused_beside_a_good_answer_too(small, links,
     answer = small.ask(links.acme.approved().encode() + b"&" + raw)
     assert answer.status == 400
     assert recorded(small.ledger) == before
+
+
+async def answered(app, **scope) -> list[dict]:
+    """What the app itself says, without an HTTP server before it."""
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    async def receive():
+        raise AssertionError("nobody reads what was sent along")
+
+    where = {"path": "/bulkgrants/consent", "root_path": "/bulkgrants", "headers": []}
+    await app({"type": "http", "method": "GET", **where, **scope}, receive, send)
+    return sent
+
+
+@pytest.mark.parametrize("raw", [b"x=\xff\xfe", b"x=\xc3\xa9", b"\x80"])
+async def test_a_server_that_lets_any_byte_through_changes_nothing(small, links, raw):
+    from bulkgrants_airflow.ui.lazily import consent_callback
+
+    before = recorded(small.ledger)
+    query = links.acme.approved().encode() + b"&" + raw
+    start, _ = await answered(consent_callback, query_string=query)
+    assert start["status"] == 400
+    assert recorded(small.ledger) == before
+
+
+async def test_a_websocket_is_closed(small):
+    from bulkgrants_airflow.ui.lazily import consent_callback
+
+    sent = await answered(consent_callback, type="websocket", query_string=b"")
+    assert [message["type"] for message in sent] == ["websocket.close"]
