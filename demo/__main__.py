@@ -75,6 +75,7 @@ def _play(
         nylas.arrange(samples, secrets)
         terminal.say(f"A stand-in for Nylas listens on {nylas.base_url}")
         ports = choose_ports()
+        nylas.expect_admins(f"{ports.base_url}/bulkgrants/consent")
         terminal.say(f"Airflow starts on {ports.base_url}")
         if login:
             terminal.say(f"Log in as {USER} with the password {secrets.password}", "bold")

@@ -81,6 +81,8 @@ def _settings(folder: Folder, ports: Ports, secrets: Secrets) -> dict[str, str]:
         "LOGGING__TRIGGER_LOG_SERVER_PORT": str(ports.trigger_logs),
         "BULKGRANTS__BATCH_SIZE": "8",  # so that a small roster makes several batches
         "BULKGRANTS__GOOGLE_CONNECTOR_CONN_ID": "google_oauth",
+        "BULKGRANTS__MICROSOFT_CONNECTOR_CONN_ID": "azure_app",
+        "BULKGRANTS__PROPAGATION_FLOOR_SECONDS": "2",  # the real Microsoft needs five minutes
     }
 
 
@@ -96,6 +98,11 @@ def _connections(folder: Folder, nylas: Nylas, secrets: Secrets) -> dict[str, ob
         "google_oauth": {
             "conn_type": "generic",
             "login": "demo.apps.googleusercontent.com",
+            "password": secrets.oauth_secret,
+        },
+        "azure_app": {
+            "conn_type": "azure",
+            "login": "5d1f8c1e-90a4-4c8e-8f0b-1c2d3e4f5a6b",
             "password": secrets.oauth_secret,
         },
         **{

@@ -8,6 +8,7 @@ from typing import Any
 
 import requests
 
+from demo import microsoft
 from demo.samples import Samples
 from demo.secrets_made import Secrets
 from nylas_standin.config import Config
@@ -33,6 +34,12 @@ class Nylas:
         scopes = {scope for grant in samples.grants for scope in grant["scopes"].split()}
         accounts = [key_file["client_email"] for key_file in secrets.key_files.values()]
         self._ask("PUT", "/delegations", {account: sorted(scopes) for account in accounts})
+
+    def expect_admins(self, redirect_uri: str) -> None:
+        """What Microsoft knows, and where admins are sent back to."""
+        self._ask("PUT", "/redirect-uris", [redirect_uri])
+        self._ask("PUT", "/microsoft/tenants", {"domains": microsoft.DOMAINS})
+        self._ask("PUT", "/microsoft/propagation", {"delay": 6, "some_after": 1})
 
     def seed(self, samples: Samples, credential_ids: Mapping[str, str]) -> None:
         """The grants that exist beforehand, each under the credential that it names."""

@@ -98,6 +98,14 @@ class Airflow:
             for one in sorted(found, key=lambda one: one["end_date"] or "")
         ]
 
+    def links(self, dag_id: str, run_id: str, task: TaskState) -> dict[str, str | None]:
+        """The task's buttons, by the words on them."""
+        where = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task.task_id}"
+        found: dict[str, str | None] = self._ask(
+            "GET", f"{where}/links?map_index={task.map_index}"
+        )["extra_links"]
+        return found
+
     def log(self, dag_id: str, run_id: str, task: TaskState) -> Sequence[str]:
         """What the task's last attempt wrote, a line for each record."""
         where = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task.task_id}"

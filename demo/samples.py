@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from demo import microsoft
 from demo.folder import ROOT
 
 FOLDER = ROOT / "include" / "samples"
@@ -63,8 +64,10 @@ def load_warehouse(path: Path, samples: Samples) -> None:
     """Make the tables `tenants` and `roster`, the latter with today's partition."""
     today = datetime.now(UTC).date().isoformat()
     with sqlite3.connect(path) as warehouse:
-        _load(warehouse, "tenants", samples.tenants)
-        _load(warehouse, "roster", [{"roster_date": today, **row} for row in samples.roster])
+        tenants = [*samples.tenants, *microsoft.TENANTS]
+        roster = [*samples.roster, *microsoft.ROSTER]
+        _load(warehouse, "tenants", tenants)
+        _load(warehouse, "roster", [{"roster_date": today, **row} for row in roster])
     warehouse.close()
 
 
@@ -80,11 +83,11 @@ def add_to_roster(path: Path, rows: Iterable[Row]) -> None:
 
 
 def _load(warehouse: sqlite3.Connection, table: str, rows: Sequence[Row]) -> None:
-    names = list(rows[0])
+    names = list(dict.fromkeys(name for row in rows for name in row))
     warehouse.execute(f"CREATE TABLE {table} ({', '.join(f'{name} TEXT' for name in names)})")
     warehouse.executemany(
         f"INSERT INTO {table} VALUES ({', '.join('?' for _ in names)})",
-        [[row[name] or None for name in names] for row in rows],  # an empty cell is null
+        [[row.get(name) or None for name in names] for row in rows],  # an empty cell is null
     )
 
 

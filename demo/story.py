@@ -1,4 +1,4 @@
-"""The demo's story: register, reconcile, see who got what, and reconcile once more for nothing."""
+"""The demo's story: register, onboard, reconcile, see who got what, and once more for nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from bulkgrants.ledger.engine import open_ledger
 from bulkgrants.model import ChangeKind, Outcome
-from demo import watch
+from demo import microsoft, watch
 from demo.fates import Fate, counts_of, credential_ids, of_orphans, of_roster_rows
 from demo.folder import Folder
 from demo.nylas import Nylas
@@ -19,7 +19,7 @@ from demo.samples import Samples, mailbox
 from demo.standalone import Standalone
 from demo.terminal import Terminal
 
-DAGS = ("register_credentials", "reconcile_grants")
+DAGS = ("register_credentials", microsoft.DAG, "reconcile_grants")
 FIRST, SECOND = "demo-1", "demo-2"
 _WRITES = {Outcome.GRANTED: "green", Outcome.RENEWED: "green", Outcome.RESCOPED: "green"}
 
@@ -36,7 +36,12 @@ class Stage:
     terminal: Terminal
 
     def run(
-        self, dag_id: str, run_id: str, meanwhile: Callable[[], None] | None = None
+        self,
+        dag_id: str,
+        run_id: str,
+        meanwhile: Callable[[], None] | None = None,
+        *,
+        may_fail: bool = False,
     ) -> list[TaskState]:
         """One run through Airflow's scheduler, followed to its end. Raises DemoError."""
         return watch.run(
@@ -46,6 +51,7 @@ class Stage:
             dag_id=dag_id,
             run_id=run_id,
             meanwhile=meanwhile,
+            may_fail=may_fail,
         )
 
     def ledger(self) -> Engine:
@@ -65,9 +71,13 @@ def tell(stage: Stage) -> list[str]:
         nylas.seed(stage.samples, known)
         before = nylas.grants()
         terminal.say(f"Nylas now has {len(before)} grants from before")
+        admins = microsoft.Admins(stage, FIRST)
+        stage.run(microsoft.DAG, FIRST, admins.answer, may_fail=True)  # as one tenant is refused
+        complaints = microsoft.standings(stage, ledger)
         nylas.count_from_nothing()
         tasks = stage.run("reconcile_grants", FIRST)
-        complaints = _first(stage, ledger, tasks) + _losses(stage, before)
+        complaints += _first(stage, ledger, tasks) + _losses(stage, before)
+        complaints += microsoft.fates(stage, ledger, f"reconcile_grants/{FIRST}")
         nylas.count_from_nothing()
         stage.run("reconcile_grants", SECOND)
         return complaints + _second(stage, ledger)

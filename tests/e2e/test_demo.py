@@ -36,6 +36,19 @@ def test_the_second_reconcile_plans_nothing_and_calls_nobody(played):
     assert "Reconciled once more: 0 changes, 0 mailboxes authenticated" in played.said
 
 
+def test_one_microsoft_tenant_is_granted_and_one_refused_with_what_to_do_next(played):
+    assert "The admin of delta consents, and reads: Thank you" in played.said
+    assert "Tenant delta (microsoft) is ready" in played.said
+    assert "noor.haddad@delta.example.com: granted" in played.said
+    assert "The admin of elm declines, and reads: The consent was not given" in played.said
+    assert re.search(
+        r"Tenant elm \(microsoft\) is refused.*What to do next:.*trigger\s+onboard_tenants",
+        played.said,
+        re.DOTALL,
+    )
+    assert "pia.lund@elm.example.com: awaiting_consent" in played.said
+
+
 def test_several_batches_were_applied(played):
     assert re.search(r"apply batch 4 of 4 .* success", played.said)
 
@@ -75,6 +88,7 @@ def test_airflow_really_ran_the_tasks(played):
     metadata.close()
     assert runs == [
         ("register_credentials", "demo-1", "success"),
+        ("onboard_tenants", "demo-1", "failed"),  # as one tenant is refused
         ("reconcile_grants", "demo-1", "success"),
         ("reconcile_grants", "demo-2", "success"),
         ("reconcile_grants", "killed", "success"),
