@@ -20,7 +20,12 @@ def bag():
 
 
 def test_there_are_exactly_these_dags(bag):
-    assert set(bag.dags) == {"register_credentials", "reconcile_grants", "audit_grants"}
+    assert set(bag.dags) == {
+        "register_credentials",
+        "onboard_tenants",
+        "reconcile_grants",
+        "audit_grants",
+    }
 
 
 @pytest.mark.parametrize(
@@ -55,6 +60,28 @@ def test_there_are_exactly_these_dags(bag):
             },
         ),
         ("register_credentials", {"list_credentials": {"register"}, "register": set()}),
+        (
+            "onboard_tenants",
+            {
+                "take_up_tenants": {
+                    f"onboard.{name}"
+                    for name in (
+                        "register",
+                        "check_manifest",
+                        "request_consent",
+                        "await_consent",
+                        "await_propagation",
+                        "announce_ready",
+                    )
+                },
+                "onboard.register": {"onboard.check_manifest"},
+                "onboard.check_manifest": {"onboard.request_consent"},
+                "onboard.request_consent": {"onboard.await_consent"},
+                "onboard.await_consent": {"onboard.await_propagation"},
+                "onboard.await_propagation": {"onboard.announce_ready"},
+                "onboard.announce_ready": set(),
+            },
+        ),
     ],
 )
 def test_each_dag_has_this_task_graph(bag, dag_id, graph):
@@ -77,6 +104,7 @@ def test_a_person_can_choose_tenants_a_mailbox_and_a_dry_run(bag):
     params = bag.dags["reconcile_grants"].params
     assert dict(params) == {"tenants": None, "mailbox": None, "dry_run": False}
     assert dict(bag.dags["audit_grants"].params) == {"tenants": None, "mailbox": None}
+    assert dict(bag.dags["onboard_tenants"].params) == {"tenants": None}
 
 
 def test_every_task_retries_by_the_kind_of_error(bag):
@@ -104,7 +132,7 @@ print(json.dumps(sorted({name.split(".")[0] for name in set(sys.modules) - befor
 
 def test_parsing_opens_no_socket_and_imports_no_pandas():
     files = [str(path) for path in (REPOSITORY / "dags").glob("*.py")]
-    assert len(files) == 3
+    assert len(files) == 4
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", PROBE, *files],
         capture_output=True,

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+from datetime import timedelta
+from pathlib import Path
+
 import pytest
 
+from bulkgrants.consent.waiting import Terms
 from bulkgrants.errors import Misconfigured
 from bulkgrants.model import Provider
+from bulkgrants.propagation.pace import Pace
 from bulkgrants_airflow.provider import OPTIONS
 from bulkgrants_airflow.settings import Settings, airflow_home, read_settings
 
@@ -16,7 +21,8 @@ def setting(monkeypatch):
     return put
 
 
-def test_the_defaults_come_from_the_provider_info():
+def test_the_defaults_come_from_the_provider_info(airflow_env, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "http://localhost:8080")
     assert read_settings() == Settings(
         nylas_conn_id="nylas_default",
         ledger_conn_id="bulkgrants_ledger",
@@ -28,11 +34,70 @@ def test_the_defaults_come_from_the_provider_info():
         google_connector_conn_id=None,
         microsoft_connector_conn_id=None,
         batch_size=2000,
+        consent_redirect_uri="http://localhost:8080/bulkgrants/consent",
+        consent_notifier={},
+        consent=Terms(
+            link=timedelta(days=14),
+            reminders=(timedelta(days=3), timedelta(days=10)),
+            give_up=timedelta(days=60),
+        ),
+        propagation={
+            Provider.MICROSOFT: Pace(timedelta(seconds=300), timedelta(hours=2)),
+            Provider.GOOGLE: Pace(timedelta(), timedelta(hours=24)),
+        },
+        manifests_folder=airflow_env / "bulkgrants" / "manifests",
     )
 
 
+TOGETHER = {
+    "consent": {"consent_link_days", "consent_reminder_days", "consent_give_up_days"},
+    "propagation": {
+        "propagation_floor_seconds",
+        "propagation_hours_microsoft",
+        "propagation_hours_google",
+    },
+}
+"""Settings that are made of several options."""
+
+
 def test_every_documented_option_is_a_setting_and_the_other_way_round():
-    assert set(OPTIONS) == set(Settings.__dataclass_fields__)
+    alone = set(Settings.__dataclass_fields__) - set(TOGETHER)
+    assert set(OPTIONS) == alone.union(*TOGETHER.values())
+
+
+def test_the_terms_of_a_consent_and_the_pace_are_read_from_several_options(setting):
+    setting("consent_link_days", "0.5")
+    setting("consent_reminder_days", "9, 2,")
+    setting("consent_give_up_days", "12")
+    setting("propagation_floor_seconds", "0")
+    setting("propagation_hours_microsoft", "1.5")
+    setting("propagation_hours_google", "48")
+    settings = read_settings()
+    assert settings.consent == Terms(
+        timedelta(hours=12), (timedelta(days=2), timedelta(days=9)), timedelta(days=12)
+    )
+    assert settings.propagation[Provider.MICROSOFT] == Pace(timedelta(), timedelta(hours=1.5))
+    assert settings.propagation[Provider.GOOGLE] == Pace(timedelta(), timedelta(days=2))
+
+
+def test_an_admin_lands_under_the_base_url_unless_the_setting_says_otherwise(setting, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://airflow.example.com/team/")
+    landing = "https://airflow.example.com/team/bulkgrants/consent"
+    assert read_settings().consent_redirect_uri == landing
+    setting("consent_redirect_uri", "https://consent.example.com/bulkgrants/consent")
+    landing = "https://consent.example.com/bulkgrants/consent"
+    assert read_settings().consent_redirect_uri == landing
+
+
+def test_a_notifier_and_a_folder_of_manifests_are_read(setting):
+    setting("consent_notifier", '{"class": "some.Notifier", "kwargs": {"to": "it@example.com"}}')
+    setting("manifests_folder", "/srv/manifests")
+    settings = read_settings()
+    assert settings.consent_notifier == {
+        "class": "some.Notifier",
+        "kwargs": {"to": "it@example.com"},
+    }
+    assert settings.manifests_folder == Path("/srv/manifests")
 
 
 def test_settings_are_read_at_run_time(setting):
@@ -64,6 +129,17 @@ def test_settings_are_read_at_run_time(setting):
         ("roster_columns", "email=work_email"),
         ("roster_columns", '["email"]'),
         ("tenants_columns", '{"tenant": 7}'),
+        ("consent_notifier", "some.Notifier"),
+        ("consent_notifier", '["some.Notifier"]'),
+        ("consent_link_days", "0"),
+        ("consent_link_days", "two weeks"),
+        ("consent_reminder_days", "3; 10"),
+        ("consent_reminder_days", "-3"),
+        ("consent_give_up_days", "0"),
+        ("consent_give_up_days", "nan"),
+        ("propagation_floor_seconds", "-1"),
+        ("propagation_hours_microsoft", "inf"),
+        ("propagation_hours_google", "1000000"),
     ],
 )
 def test_a_bad_setting_is_named(setting, option, value):
@@ -77,10 +153,6 @@ def test_airflows_home_is_where_the_environment_says(airflow_env):
 
 
 def test_the_readme_names_every_setting_with_its_default():
-    from pathlib import Path
-
-    from bulkgrants_airflow.provider import OPTIONS
-
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     rows = [line for line in readme.splitlines() if line.startswith("| `")]
     for name, option in OPTIONS.items():
