@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin
@@ -55,6 +56,8 @@ class Admins:
 
     stage: Stage
     run_id: str
+    approves: Mapping[str, bool] = field(default_factory=lambda: _APPROVES)
+    """What each of them will say."""
     answered: set[str] = field(default_factory=set)
 
     def answer(self) -> None:
@@ -62,7 +65,7 @@ class Admins:
         for task in self.stage.airflow.tasks(DAG, self.run_id):
             tenant = task.name.rpartition(" ")[2]
             waits = task.task_id == "onboard.await_consent" and task.state == "deferred"
-            if waits and tenant in _APPROVES and tenant not in self.answered:
+            if waits and tenant in self.approves and tenant not in self.answered:
                 link = self.stage.airflow.links(DAG, self.run_id, task).get(_BUTTON)
                 if link:
                     self.answered.add(tenant)
@@ -70,18 +73,18 @@ class Admins:
 
     def _open(self, link: str, tenant: str) -> None:
         """What the admin's browser does: to Microsoft's screen, an answer, and back to Airflow."""
-        choice = "approve" if _APPROVES[tenant] else "decline"
+        choice = "approve" if self.approves[tenant] else "decline"
         with requests.Session() as browser:
             browser.trust_env = False
             screen = _next(browser.get(link, allow_redirects=False, timeout=30))
-            form = {"tenant": _IDS[tenant]} if _APPROVES[tenant] else {}
+            form = {"tenant": _IDS[tenant]} if self.approves[tenant] else {}
             answer = browser.post(
                 f"{screen}/{choice}", data=form, allow_redirects=False, timeout=30
             )
             page = browser.get(_next(answer), allow_redirects=False, timeout=30)
         if not page.ok:
             raise DemoError(f"The callback answered the admin of {tenant} with {page.status_code}.")
-        done = "consents" if _APPROVES[tenant] else "declines"
+        done = "consents" if self.approves[tenant] else "declines"
         self.stage.terminal.say(f"The admin of {tenant} {done}, and reads: {_title(page.text)}")
 
 

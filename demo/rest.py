@@ -71,10 +71,10 @@ class Airflow:
         found = self._ask("GET", "/api/v2/importErrors")["import_errors"]
         return [f"{error['filename']}: {error['stack_trace']}" for error in found]
 
-    def trigger(self, dag_id: str, run_id: str) -> None:
+    def trigger(self, dag_id: str, run_id: str, conf: Mapping[str, object] | None = None) -> None:
         """Start a run, as a person does who presses the button."""
         now = datetime.now(UTC).isoformat()
-        body = {"dag_run_id": run_id, "logical_date": now}
+        body = {"dag_run_id": run_id, "logical_date": now, "conf": conf or {}}
         self._ask("POST", f"/api/v2/dags/{dag_id}/dagRuns", body)
 
     def run_state(self, dag_id: str, run_id: str) -> str:

@@ -42,6 +42,7 @@ class Stage:
         meanwhile: Callable[[], None] | None = None,
         *,
         may_fail: bool = False,
+        conf: Mapping[str, object] | None = None,
     ) -> list[TaskState]:
         """One run through Airflow's scheduler, followed to its end. Raises DemoError."""
         return watch.run(
@@ -52,6 +53,7 @@ class Stage:
             run_id=run_id,
             meanwhile=meanwhile,
             may_fail=may_fail,
+            conf=conf,
         )
 
     def ledger(self) -> Engine:

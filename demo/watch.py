@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from demo.errors import DemoError
 from demo.rest import Airflow, TaskState
@@ -50,13 +50,14 @@ def run(
     run_id: str,
     meanwhile: Callable[[], None] | None = None,
     may_fail: bool = False,
+    conf: Mapping[str, object] | None = None,
 ) -> list[TaskState]:
     """Trigger a DAG and follow its run to the end; gives its tasks. Raises DemoError.
 
     `meanwhile` is called whenever the run was looked at.
     """
     terminal.chapter(f"{dag_id}, run {run_id}")
-    airflow.trigger(dag_id, run_id)
+    airflow.trigger(dag_id, run_id, conf)
     deadline = time.monotonic() + _RUN_SECONDS
     told: set[tuple[object, ...]] = set()
     while True:

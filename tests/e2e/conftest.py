@@ -15,6 +15,7 @@ import pytest
 from demo.__main__ import demo
 from demo.story import Stage
 from support.kill import Killed, kill_a_batch_half_way
+from support.kill_triggerer import Outlived, kill_the_triggerer
 
 
 @dataclass
@@ -27,6 +28,7 @@ class Played:
     base_urls: list[str] = field(default_factory=list)
     pids: list[int] = field(default_factory=list)
     killed: Killed = field(default_factory=Killed)
+    outlived: Outlived = field(default_factory=Outlived)
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +39,7 @@ def played() -> Iterator[Played]:
     def epilogue(stage: Stage) -> list[str]:
         found.base_urls = [stage.nylas.base_url, stage.airflow.base_url]
         kill_a_batch_half_way(stage, found.killed)
+        kill_the_triggerer(stage, found.outlived)
         found.pids = [process.pid for process in stage.standalone.processes()]
         return []
 

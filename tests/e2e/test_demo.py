@@ -92,6 +92,7 @@ def test_airflow_really_ran_the_tasks(played):
         ("reconcile_grants", "demo-1", "success"),
         ("reconcile_grants", "demo-2", "success"),
         ("reconcile_grants", "killed", "success"),
+        ("onboard_tenants", "asked-again", "success"),
     ]
 
 
@@ -131,3 +132,12 @@ def test_attempts_that_the_kill_cut_short_are_open_for_ever_and_made_anew(played
     assert {attempt["claim"] for attempt in cut_short} == {1}
     made_anew = {attempt["seq"] for attempt in played.killed.attempts if attempt["claim"] == 2}
     assert made_anew == {attempt["seq"] for attempt in cut_short}
+
+
+def test_a_wait_for_consent_outlives_its_triggerer(played):
+    outlived = played.outlived
+    assert outlived.killed, played.said
+    assert outlived.standing == "ready"
+    tries = {task.task_id: task.try_number for task in outlived.tasks}
+    assert tries["onboard.await_consent"] == 1
+    assert outlived.seconds < 150
