@@ -5,7 +5,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from nylas_standin.consent_errors import CONSENT_ERRORS
+from nylas_standin.microsoft.consent_answers import CONSENT_ERRORS
 
 REDIRECT = "https://app.example/callback?from=nylas"
 TENANT = "0b5f4f5e-0000-4000-8000-00000000000a"

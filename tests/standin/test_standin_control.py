@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from nylas_standin import switches
+import nylas_standin
+from nylas_standin.api.faults import FAILURES
 from nylas_standin.config import Config
-from nylas_standin.control import create_control
-from nylas_standin.provider_errors import FAILURES
+from nylas_standin.control.plane import create_control
 from nylas_standin.standin import Standin
+from nylas_standin.world.switches import Switches
 
-README = Path(switches.__file__).with_name("README.md").read_text(encoding="utf-8")
+README = Path(nylas_standin.__file__).with_name("README.md").read_text(encoding="utf-8")
 
 
 def test_a_story_told_again_after_a_reset_gives_the_same_ids(api, control, authenticate):
@@ -173,7 +174,7 @@ def test_the_settings_in_force_can_be_read(control, key_file):
 @pytest.mark.parametrize(
     "name",
     [
-        *(one.name for one in fields(switches.Switches)),
+        *(one.name for one in fields(Switches)),
         *create_control(Standin(Config())).openapi()["paths"],
         *FAILURES,
     ],

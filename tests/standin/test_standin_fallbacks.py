@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nylas_standin import wire
+from nylas_standin.api import envelopes
+from nylas_standin.api.calls import decode
 from nylas_standin.server import serve_in_thread
 
 JSON = st.recursive(
@@ -19,7 +20,7 @@ JSON = st.recursive(
 @settings(deadline=None)  # how busy the machine is, is not the question
 @given(JSON)
 def test_both_encoders_say_the_same(value):
-    assert wire.decode(wire.encode(value)) == wire.decode(wire._encode(value)) == value
+    assert decode(envelopes.encode(value)) == decode(envelopes._encode(value)) == value
 
 
 def test_connections_break_under_the_pure_python_protocol_too(monkeypatch):

@@ -4,9 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nylas_standin.grant_store import Filters, GrantStore
-from nylas_standin.records import Grant
-from nylas_standin.seeding import shape_of
+from nylas_standin.world.records import Filters, Grant, GrantStore
+from nylas_standin.world.seeding import shape_of
 
 SEED = {"grants": 25, "domain": "x.example", "created_at": 1_000, "invalid_every": 5}
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nylas_standin.limiter import Limiter, Limits
+from nylas_standin.world.traffic import Limiter, Limits
 
 
 class Time:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from nylas_standin import connect_auth
 from nylas_standin.config import Config
+from nylas_standin.microsoft.consent_screen import CONSENT_PATH
 
 SCOPES = ["User.Read.All", "Mail.ReadWrite", "Mail.Send", "Calendars.ReadWrite"]
 TENANT = "0b5f4f5e-0000-4000-8000-00000000000a"
@@ -97,7 +97,7 @@ def test_the_whole_way_from_the_link_to_a_grant_with_all_scopes(
         "credential_id": named,
     }
     screen = browser.get("/v3/connect/auth", params=query).headers["location"]
-    assert screen.startswith(connect_auth.CONSENT_PATH)
+    assert screen.startswith(CONSENT_PATH)
     browser.post(f"{screen}/approve", data={"tenant": "contoso.example"})
     seen = []
     for seconds in (0, 149, 1, 149, 1):
