@@ -17,7 +17,7 @@ BulkProvider = Literal["google", "microsoft"]
 
 @dataclass(frozen=True, slots=True)
 class ExactGrant:
-    """One grant to make; what is not given is made up."""
+    """One grant to make; ids and times that are None are made up."""
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
@@ -38,7 +38,7 @@ class Crowd:
 
     grants: int
     domains: Sequence[str] = ("seeded.example",)
-    """Taken in turn."""
+    """Used in turn, one for each grant."""
     prefix: str = "user"
     start: int = 0
     provider: BulkProvider = "google"
