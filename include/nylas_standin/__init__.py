@@ -1,1 +1,1 @@
-"""A stand-in for that part of the Nylas v3 API which bulk authentication uses."""
+"""A stand-in for the part of the Nylas v3 API that bulk authentication uses."""

@@ -8,21 +8,20 @@ from threading import Event, Thread
 
 import uvicorn
 
-from nylas_standin.app import create_app
+from nylas_standin.app import create_app, http_protocol
 from nylas_standin.config import Config
-from nylas_standin.connections import http_protocol
 from nylas_standin.standin import Standin
 
 
 class _Server(uvicorn.Server):
-    """A server that says when it has begun to accept connections."""
+    """A server that calls back when it accepts connections."""
 
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
         super().__init__(config)
         self._on_ready = on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Starts as ever, and then speaks."""
+        """Starts as usual, and then calls back."""
         await super().startup(sockets)
         self._on_ready()
 
@@ -36,7 +35,7 @@ class Running:
 
     @property
     def api_key(self) -> str:
-        """The key of its application."""
+        """The API key of its application."""
         return self.standin.config.api_key
 
 
@@ -64,14 +63,14 @@ def _server(standin: Standin, on_ready: Callable[[], None]) -> _Server:
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=75,
-        # An injected latency may be two minutes long; nobody waits that long for a process to end.
+        # Seconds. A latency may last minutes, and the end of the process must not wait for it.
         timeout_graceful_shutdown=1,
     )
     return _Server(config, on_ready)
 
 
 def serve(config: Config, host: str, port: int, on_ready: Callable[[str], None]) -> None:
-    """Serves until the process is told to end; `on_ready` gets the base URL."""
+    """Serves until a signal ends the process; calls `on_ready` with the base URL."""
     with _listen(host, port) as listener:
         url = _base_url(listener)
         _server(Standin(config), lambda: on_ready(url)).run(sockets=[listener])
@@ -79,7 +78,7 @@ def serve(config: Config, host: str, port: int, on_ready: Callable[[str], None])
 
 @contextmanager
 def serve_in_thread(config: Config | None = None, host: str = "127.0.0.1") -> Iterator[Running]:
-    """A stand-in at a free port for as long as the block lasts."""
+    """A stand-in at a free port until the block ends; raises TimeoutError if it does not start."""
     standin = Standin(config or Config())
     ready = Event()
     with _listen(host, 0) as listener:

@@ -64,7 +64,7 @@ class StandIn:
         self.control = httpx.Client(base_url=f"{base_url}/_standin", timeout=10)
 
     def fault(self, kind: str, **fields: object) -> None:
-        """Put a fault in force; see `nylas_standin.faults.Fault`."""
+        """Put a fault in force; see `nylas_standin.world.faults.Fault`."""
         self.control.post("/faults", json={"kind": kind, **fields}).raise_for_status()
 
     def stats(self) -> dict[str, object]:

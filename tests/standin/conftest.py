@@ -1,4 +1,4 @@
-"""A real server for each module of tests, begun again before each test."""
+"""A real server for each module of tests, which is reset before each test."""
 
 from collections.abc import Callable, Iterator
 
@@ -36,7 +36,7 @@ def server() -> Iterator[Running]:
 
 @pytest.fixture
 def control(server: Running) -> Iterator[httpx.Client]:
-    """The control plane; every test starts from nothing and without a limit."""
+    """The control plane, after a reset and without a rate limit."""
     with httpx.Client(base_url=f"{server.base_url}/_standin") as client:
         assert client.post("/reset").status_code == 200
         assert client.put("/limiter", json={"policy": "none"}).status_code == 200
@@ -52,7 +52,7 @@ def api(server: Running, control: httpx.Client) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def browser(server: Running, control: httpx.Client) -> Iterator[httpx.Client]:
-    """Somebody without a key, who follows no redirect by himself."""
+    """A client without the key, which does not follow redirects."""
     with httpx.Client(base_url=server.base_url) as client:
         yield client
 

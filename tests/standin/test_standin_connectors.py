@@ -50,7 +50,7 @@ def test_a_microsoft_connector_keeps_its_tenant(api):
     assert shown["scope"] == ["Mail.Read"]
 
 
-def test_settings_that_are_patched_replace_all_of_the_old_ones(api, google):
+def test_patched_settings_replace_all_old_ones(api, google):
     answer = api.patch("/v3/connectors/google", json={"settings": {"topic_name": "new"}})
     assert answer.json()["data"] == google | {"settings": {"topic_name": "new"}}
 
@@ -69,7 +69,7 @@ def test_the_active_credential_can_be_another_one_of_the_same_connector(api, cre
     assert answer.status_code == 400
 
 
-def test_a_deleted_connector_takes_its_credentials_along_and_breaks_its_grants(
+def test_the_deletion_of_a_connector_deletes_its_credentials_and_ends_its_grants(
     api, control, authenticate
 ):
     grant_id = authenticate("a@acme.example").json()["data"]["id"]
@@ -81,7 +81,7 @@ def test_a_deleted_connector_takes_its_credentials_along_and_breaks_its_grants(
     assert api.delete(f"/v3/grants/{grant_id}").status_code == 200
 
 
-def test_a_deleted_connector_takes_its_grants_along_if_the_switch_says_so(
+def test_the_deletion_of_a_connector_deletes_its_grants_if_the_switch_says_so(
     api, control, authenticate
 ):
     authenticate("a@acme.example")

@@ -1,4 +1,4 @@
-"""GET /v3/connect/auth: which links to the consent screen are good, and what they ask for."""
+"""GET /v3/connect/auth: which consent links are accepted, and what they ask for."""
 
 import pytest
 
@@ -65,7 +65,7 @@ def test_an_unregistered_redirect_is_refused_in_either_published_spelling(link, 
     assert _error(link(**unknown))["type"] == "grant.callback_uri_not_allowed"
 
 
-def test_nothing_is_registered_at_first_and_only_uris_that_can_be(control):
+def test_no_redirect_is_registered_at_first_and_only_valid_uris_can_be(control):
     assert control.get("/redirect-uris").json() == []
     good = ["http://127.0.0.1:8080/cb", "http://localhost/", "https://a.example/x?y=1"]
     assert control.put("/redirect-uris", json=good).json() == good
@@ -86,14 +86,14 @@ def test_a_link_needs_an_adminconsent_credential_of_the_connector(
     assert link(credential_id=named).status_code == 400
 
 
-def test_a_link_without_a_credential_means_the_active_one_if_the_switch_says_so(link, control):
+def test_a_link_without_a_credential_uses_the_active_one_if_the_switch_says_so(link, control):
     assert link(credential_id=None).status_code == 400
     control.put("/switches", json={"consent_without_credential": "active"})
     assert link(credential_id=None).status_code == 302
     assert control.get("/microsoft/requests").json()[0]["version"] == "v1"
 
 
-def test_links_are_neither_limited_nor_counted_as_mailboxes_unless_switched(link, control, api):
+def test_links_are_limited_only_by_switch_and_never_counted_as_mailboxes(link, control, api):
     made = link().status_code
     control.put("/limiter", json={"policy": "sliding", "per_second": 1})
     names = control.get("/microsoft/requests").json()
@@ -105,7 +105,7 @@ def test_links_are_neither_limited_nor_counted_as_mailboxes_unless_switched(link
     assert opened == [302, 429, 429]
 
 
-def test_bulk_authentication_missing_from_the_plan_shows_at_the_link(link, control):
+def test_a_link_is_refused_if_the_plan_has_no_bulk_authentication(link, control):
     control.put("/switches", json={"bulk_enabled": False})
     assert link().status_code == 403
 
@@ -128,7 +128,7 @@ def test_scopes_in_the_link_of_a_tenant_override_those_of_the_application(
     assert control.get("/microsoft/consents").json()[0]["scopes"] == consented
 
 
-def test_the_default_scope_asks_for_all_that_is_configured(link, control):
+def test_the_default_scope_asks_for_all_configured_scopes(link, control):
     link({"tenant": TENANT}, scope=f"{GRAPH}.default")
     control.post("/microsoft/requests/answer", json={})
     found = control.get("/microsoft/consents").json()[0]

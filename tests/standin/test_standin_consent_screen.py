@@ -5,7 +5,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from nylas_standin.consent_errors import CONSENT_ERRORS
+from nylas_standin.microsoft.consent_answers import CONSENT_ERRORS
 
 REDIRECT = "https://app.example/callback?from=nylas"
 TENANT = "0b5f4f5e-0000-4000-8000-00000000000a"
@@ -41,7 +41,7 @@ def _said(location: str) -> dict[str, str]:
     return said
 
 
-def test_a_person_accepts_in_a_browser_and_is_led_back(link, browser, control):
+def test_an_admin_accepts_in_a_browser_and_is_redirected(link, browser, control):
     state = "a b&c=d/é+" + "x" * 246
     page = browser.get(link({"tenant": TENANT}, state=state).headers["location"])
     forms = _forms(page)
@@ -57,7 +57,7 @@ def test_a_person_accepts_in_a_browser_and_is_led_back(link, browser, control):
     assert [one["tenant"] for one in control.get("/microsoft/consents").json()] == [TENANT]
 
 
-def test_a_person_cancels_in_a_browser_and_is_led_back_with_the_oauth_error(link, browser, control):
+def test_an_admin_cancels_in_a_browser_and_is_redirected_with_an_error(link, browser, control):
     page = browser.get(link().headers["location"])
     answer = browser.post(_forms(page).actions[1])
     said = _said(answer.headers["location"])
@@ -68,7 +68,7 @@ def test_a_person_cancels_in_a_browser_and_is_led_back_with_the_oauth_error(link
     assert control.get("/microsoft/consents").json() == []
 
 
-def test_an_answer_is_given_once(link, browser):
+def test_a_request_is_answered_once(link, browser):
     location = link().headers["location"]
     assert browser.post(f"{location}/decline").status_code == 302
     assert browser.post(f"{location}/approve", data={"tenant": "t"}).status_code == 410
@@ -80,7 +80,7 @@ def test_an_answer_is_given_once(link, browser):
         assert gone.status_code == 404
 
 
-def test_the_screen_asks_for_the_organisation_where_nothing_tells_it(link, browser, control):
+def test_the_screen_asks_for_the_organisation_if_it_is_unknown(link, browser, control):
     location = link(login_hint=None).headers["location"]
     assert _forms(browser.get(location)).fields == {"tenant": ""}
     empty = browser.post(f"{location}/approve", data={"tenant": " "})
@@ -113,7 +113,7 @@ def test_the_control_plane_answers_without_a_browser(link, control):
     assert control.get("/microsoft/requests").json() == [first, second]
 
 
-def test_a_link_without_state_leads_back_without_it(link, control):
+def test_a_link_without_state_redirects_without_it(link, control):
     link({"tenant": TENANT}, state=None)
     answer = control.post("/microsoft/requests/answer", json={}).json()
     assert _said(answer["location"]) == {"admin_consent": "true"}
@@ -129,7 +129,7 @@ def test_every_error_of_microsoft_comes_back_with_the_redirect(link, control, na
     assert said["error"] == CONSENT_ERRORS[name].error
 
 
-def test_an_error_can_be_given_word_by_word(link, control):
+def test_an_error_can_be_given_word_for_word(link, control):
     link()
     error = {"error": "x", "error_description": "<b>y</b>"}
     answer = control.post("/microsoft/requests/answer", json={"error": error}).json()
@@ -140,15 +140,13 @@ def test_an_error_can_be_given_word_by_word(link, control):
     "body",
     [{"error": "no-such"}, {"error": "declined", "approve": True}, {}, {"errors": "declined"}],
 )
-def test_an_answer_that_makes_no_sense_is_refused_and_leaves_the_request_pending(
-    link, control, body
-):
+def test_a_contradictory_answer_is_refused_and_leaves_the_request_pending(link, control, body):
     link()
     assert control.post("/microsoft/requests/answer", json=body).status_code == 422
     assert control.get("/microsoft/requests").json()[0]["answer"] is None
 
 
-def test_microsoft_s_own_forms_of_the_redirect_are_switches(link, control):
+def test_the_forms_of_the_redirect_are_switches(link, control):
     control.put(
         "/switches",
         json={
@@ -198,7 +196,7 @@ def _stop(control, kind):
         ("not_multi_tenant", {"tenant": "common"}),
     ],
 )
-def test_what_microsoft_cannot_trust_it_shows_itself_or_redirects_by_switch(
+def test_microsoft_shows_an_untrusted_link_itself_or_redirects_by_switch(
     link, browser, control, kind, data
 ):
     _stop(control, kind)

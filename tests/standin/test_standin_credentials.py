@@ -18,7 +18,7 @@ def _application(name: str, client_id: str = "a", secret: str = "b") -> dict[str
     return {"name": name, "credential_type": "connector", "credential_data": data}
 
 
-def test_a_credential_shows_everything_but_what_it_is_made_of(api, control, google, key_file):
+def test_a_credential_shows_everything_but_its_data(api, control, google, key_file):
     control.put("/clock", json={"frozen_at": 1_700_000_000})
     body = {"name": "acme", "credential_type": "serviceaccount", "credential_data": key_file}
     answer = api.post(CREDS, json=body)
@@ -42,7 +42,7 @@ def test_the_type_is_not_echoed_if_the_switch_says_so(api, control, credential_i
 
 @pytest.mark.parametrize("tenant", [{}, {"tenant": "common"}, {"tenant": "0000-1111"}])
 @pytest.mark.parametrize("client", [{}, {"client_id": "c", "client_secret": "s"}])
-def test_admin_consent_takes_its_application_from_the_connector_if_need_be(
+def test_admin_consent_without_an_application_uses_that_of_the_connector(
     api, microsoft, tenant, client
 ):
     body = {"name": "m", "credential_type": "adminconsent", "credential_data": tenant | client}
@@ -59,7 +59,7 @@ def test_half_an_application_is_refused(api, microsoft, left_out):
     assert api.post(microsoft, json=body).status_code == 400
 
 
-def test_the_same_data_give_the_same_credential_whatever_its_name(api, control, google):
+def test_the_same_data_return_the_same_credential_under_any_name(api, control, google):
     first = api.post(CREDS, json=_application("one")).json()["data"]
     again = api.post(CREDS, json=_application("two"))
     assert (again.status_code, again.json()["data"]) == (201, first)
@@ -69,7 +69,7 @@ def test_the_same_data_give_the_same_credential_whatever_its_name(api, control, 
     assert api.post(CREDS, json=_application("two")).json()["data"]["id"] != first["id"]
 
 
-def test_without_deduplication_the_same_request_meets_its_own_name(api, control, google):
+def test_without_deduplication_a_repeated_name_is_refused(api, control, google):
     control.put("/switches", json={"credential_dedupe": "off"})
     assert api.post(CREDS, json=_application("one")).status_code == 201
     assert api.post(CREDS, json=_application("one")).status_code == 400
@@ -157,7 +157,7 @@ def test_a_credential_is_known_to_its_own_connector_only(api, credential_id, mic
     assert api.get(f"{microsoft}/{credential_id}").status_code == 404
 
 
-def test_a_credential_s_data_are_not_in_its_representation(server, credential_id, pem):
+def test_the_data_of_a_credential_are_not_in_its_representation(server, credential_id, pem):
     shown = repr(server.standin.world.credentials[credential_id])
     assert credential_id in shown
     assert pem not in shown

@@ -60,7 +60,7 @@ def test_the_same_mailbox_is_authenticated_again_and_keeps_its_grant(control, au
     assert authenticate("b@acme.example").status_code == 201
 
 
-def test_another_credential_takes_the_grant_over(api, authenticate, key_file):
+def test_another_credential_can_take_over_a_grant(api, authenticate, key_file):
     first = authenticate("a@acme.example").json()["data"]
     data = key_file | {"client_email": "second@acme.example"}
     body = {"name": "second", "credential_type": "serviceaccount", "credential_data": data}
@@ -99,14 +99,14 @@ def test_scopes_are_taken_from_the_top_level_and_then_from_the_connector(api, cr
     assert grant["settings"]["scopes"] == [CALENDAR]
 
 
-def test_the_active_credential_serves_if_none_is_named(api, credential_id):
+def test_the_active_credential_is_used_if_none_is_named(api, credential_id):
     api.patch("/v3/connectors/google", json={"active_credential_id": credential_id})
     body = {"provider": "google", "settings": {"email_address": "a@acme.example"}, "state": "s"}
     grant = api.post("/v3/connect/custom", json=body).json()["data"]
     assert (grant["credential_id"], grant["state"]) == (credential_id, "s")
 
 
-def test_a_key_that_is_no_key_fails_at_the_grant_and_not_at_the_credential(
+def test_a_key_that_does_not_parse_fails_at_the_grant_and_not_at_the_credential(
     api, authenticate, key_file
 ):
     data = key_file | {"private_key": "-----BEGIN PRIVATE KEY-----\nno\n-----END PRIVATE KEY-----"}
@@ -129,7 +129,7 @@ def test_a_revoked_key_is_refused_until_it_is_rotated(
     assert authenticate("a@acme.example").status_code == 201
 
 
-def test_scopes_have_to_be_delegated_to_the_service_account(control, authenticate, key_file):
+def test_scopes_must_be_delegated_to_the_service_account(control, authenticate, key_file):
     control.put("/delegations", json={key_file["client_email"]: [READONLY]})
     assert authenticate("a@acme.example").status_code == 201
     answer = authenticate("a@acme.example", (READONLY, CALENDAR))
@@ -142,7 +142,7 @@ def test_scopes_have_to_be_delegated_to_the_service_account(control, authenticat
     assert authenticate("a@acme.example", (CALENDAR,)).status_code == 201
 
 
-def test_identity_scopes_have_to_be_delegated_too_if_the_switch_says_so(
+def test_identity_scopes_must_be_delegated_too_if_the_switch_says_so(
     control, authenticate, key_file
 ):
     control.put("/switches", json={"identity_scopes_need_delegation": True})
@@ -152,7 +152,7 @@ def test_identity_scopes_have_to_be_delegated_too_if_the_switch_says_so(
     assert authenticate("a@acme.example").status_code == 201
 
 
-def test_a_mailbox_has_to_exist_where_the_directory_is_known(control, authenticate):
+def test_a_mailbox_must_exist_if_its_domain_has_a_directory(control, authenticate):
     control.put("/directory", json={"acme.example": ["Here@acme.example"]})
     assert authenticate("HERE@Acme.example").status_code == 201
     answer = authenticate("gone@acme.example")
@@ -167,7 +167,7 @@ def test_a_mailbox_has_to_exist_where_the_directory_is_known(control, authentica
 
 
 @pytest.mark.parametrize(("switched", "status"), [(False, "valid"), (True, "invalid")])
-def test_a_failed_authentication_breaks_a_working_grant_only_if_the_switch_says_so(
+def test_a_failed_authentication_ends_a_valid_grant_only_if_the_switch_says_so(
     api, control, authenticate, switched, status
 ):
     grant_id = authenticate("a@acme.example").json()["data"]["id"]
@@ -177,7 +177,7 @@ def test_a_failed_authentication_breaks_a_working_grant_only_if_the_switch_says_
     assert api.get(f"/v3/grants/{grant_id}").json()["data"]["grant_status"] == status
 
 
-def test_microsoft_refuses_as_long_as_no_admin_has_consented(api):
+def test_microsoft_refuses_until_an_admin_has_consented(api):
     settings = {"client_id": "id", "client_secret": "s", "tenant": "common"}
     api.post("/v3/connectors", json={"provider": "microsoft", "settings": settings})
     body = {"name": "m", "credential_type": "adminconsent", "credential_data": {"tenant": "t"}}
@@ -203,7 +203,7 @@ def test_a_refresh_token_makes_a_grant_with_a_provider_application(api, control,
     assert _error(answer)["provider_error"]["error"] == "invalid_grant"
 
 
-def test_a_refresh_token_has_to_tell_whose_it_is(api, control, google):
+def test_a_refresh_token_must_identify_its_owner(api, control, google):
     control.put("/refresh-tokens", json={"tok": {"email": "a@x.example", "scopes": [READONLY]}})
     body = {"provider": "google", "settings": {"refresh_token": "tok"}}
     answer = api.post("/v3/connect/custom", json=body)

@@ -1,4 +1,4 @@
-"""Refusals: their envelope, their headers, and what brings them about."""
+"""Refusals: their causes, their envelope and their headers."""
 
 import re
 
@@ -88,7 +88,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: f"{case[0]} {case[1]}")
-def test_what_the_api_does_not_take_is_refused_in_its_envelope(api, google, case):
+def test_a_bad_request_is_refused_in_the_error_envelope(api, google, case):
     method, path, body, status, kind = case
     answer = api.request(method, path, json=body)
     assert (answer.status_code, answer.json()["error"]["type"]) == (status, kind)
@@ -118,7 +118,7 @@ def test_custom_authentication_is_exact_about_its_settings(api, credential_id, s
 
 
 @pytest.mark.parametrize("text", ["", "{", "{'a': 1}", '{"a": NaN}', "\xff"])
-def test_a_body_that_is_no_json_is_refused_without_being_repeated(api, text):
+def test_a_body_that_is_not_json_is_refused_and_not_repeated(api, text):
     answer = api.post("/v3/connectors", content=text.encode("latin-1"))
     assert answer.status_code == 400
     assert answer.json()["error"] == {
@@ -161,7 +161,7 @@ def test_errors_have_bare_types_if_the_switch_says_so(api, control):
     assert api.get("/v3/grants/none").json()["error"]["type"] == "not_found_error"
 
 
-def test_what_is_unknown_is_ignored_if_the_switches_say_so(api, control):
+def test_unknown_names_are_ignored_if_the_switches_say_so(api, control):
     control.put("/switches", json={"unknown_fields": "ignore", "unknown_query": "ignore"})
     body = {"provider": "google", "x": 1, "settings": APPLICATION | {"y": [2]}}
     answer = api.post("/v3/connectors", json=body)
@@ -188,7 +188,7 @@ def test_a_charset_is_refused_if_the_switch_says_so(api, control):
 @pytest.mark.parametrize(
     ("style", "form"), [("uuid", r"[0-9a-f-]{36}"), ("numbered", r"\d{10}-[0-9a-f-]{36}")]
 )
-def test_every_answer_has_a_request_id_of_its_own(api, control, style, form):
+def test_every_answer_has_its_own_request_id(api, control, style, form):
     control.put("/switches", json={"request_id_style": style})
     seen = set()
     for _ in range(3):
@@ -208,9 +208,7 @@ def test_every_answer_has_a_request_id_of_its_own(api, control, style, form):
         ("credential_in_use_status", ("DELETE", f"{CREDS}/{{active}}", None)),
     ],
 )
-def test_the_status_of_a_refusal_that_nobody_documents_is_a_switch(
-    api, control, google, switch, request_
-):
+def test_the_undocumented_status_of_a_refusal_is_a_switch(api, control, google, switch, request_):
     method, path, body = request_
     control.put("/switches", json={switch: 409})
     path = path.format(active=google["active_credential_id"])

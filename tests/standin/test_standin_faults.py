@@ -1,4 +1,4 @@
-"""Misbehaviour on request."""
+"""Faults: misbehaviour on request."""
 
 import asyncio
 import time
@@ -55,7 +55,7 @@ def test_malformed_json_has_a_good_status(api, control):
 
 
 @pytest.mark.parametrize(("after_commit", "made"), [(False, []), (True, ["a@x.example"])])
-def test_a_gateway_s_502_is_empty_and_may_hide_a_success(control, authenticate, after_commit, made):
+def test_an_empty_502_may_hide_a_success(control, authenticate, after_commit, made):
     _fault(control, "empty_502", times=1, after_commit=after_commit)
     answer = authenticate("a@x.example")
     assert (answer.status_code, answer.content) == (502, b"")
@@ -71,14 +71,14 @@ def test_a_gateway_s_502_is_empty_and_may_hide_a_success(control, authenticate, 
         (504, "api.provider_error"),
     ],
 )
-def test_server_errors_have_the_status_asked_for(api, control, status, kind):
+def test_server_errors_have_the_requested_status(api, control, status, kind):
     _fault(control, "server_error", status=status, retry_after=4)
     answer = api.get("/v3/grants")
     assert (answer.status_code, answer.json()["error"]["type"]) == (status, kind)
     assert answer.headers["retry-after"] == "4"
 
 
-def test_the_api_s_own_429_has_neither_reason_nor_delay(api, control):
+def test_a_429_of_the_api_has_neither_reason_nor_delay(api, control):
     _fault(control, "nylas_429", times=1)
     answer = api.get("/v3/grants")
     assert answer.status_code == 429
@@ -89,7 +89,7 @@ def test_the_api_s_own_429_has_neither_reason_nor_delay(api, control):
     assert (stats["answered_429"], stats["limited"]) == (1, 0)
 
 
-def test_a_provider_s_429_says_why_and_for_how_long(api, control):
+def test_a_429_of_a_provider_says_why_and_for_how_long(api, control):
     _fault(control, "provider_429", retry_after=30)
     answer = api.get("/v3/grants")
     assert answer.json()["error"]["type"] == "rate_limit_error"
@@ -103,7 +103,7 @@ def test_the_delay_may_be_a_date(api, control):
     assert 590 < until.timestamp() - time.time() <= 600
 
 
-def test_the_key_can_stop_being_good(api, control):
+def test_the_key_can_stop_working(api, control):
     _fault(control, "unauthorized")
     assert api.get("/v3/grants").status_code == 401
 
@@ -140,7 +140,7 @@ def test_a_fault_may_concern_the_mailbox_of_a_grant_or_of_a_query(api, control, 
         ("client_secret_expired", 400, "AADSTS7000222"),
     ],
 )
-def test_provider_errors_are_asked_for_by_name(control, authenticate, error, status, text):
+def test_provider_errors_are_requested_by_name(control, authenticate, error, status, text):
     _fault(control, "mailbox_error", error=error)
     answer = authenticate("a@x.example")
     assert answer.status_code == status
@@ -148,7 +148,7 @@ def test_provider_errors_are_asked_for_by_name(control, authenticate, error, sta
     assert "provider_error" in answer.json()["error"]
 
 
-def test_an_error_can_be_given_word_by_word(api, control):
+def test_an_error_can_be_given_word_for_word(api, control):
     said = {"reason": ["x", {"y": 1}], "flag": True, "none": None}
     error = {"status": 423, "type": "api.resource_blocked", "message": "m", "provider_error": said}
     _fault(control, "error", error=error)
@@ -161,7 +161,7 @@ def test_an_error_can_be_given_word_by_word(api, control):
     }
 
 
-def test_faults_are_met_so_many_times_after_so_many_calls_every_so_often(api, control):
+def test_faults_count_the_calls_to_skip_and_to_meet(api, control):
     _fault(control, "server_error", after=1, every=2, times=2)
     found = [api.get("/v3/grants").status_code for _ in range(7)]
     assert found == [200, 500, 200, 500, 200, 200, 200]
@@ -220,7 +220,7 @@ def test_a_mistyped_fault_is_an_error(control, fault):
     assert control.get("/faults").json() == []
 
 
-async def test_latency_is_waited_for_by_many_at_once(server, control):
+async def test_many_calls_wait_for_a_latency_at_the_same_time(server, control):
     _fault(control, "latency", seconds=0.5, jitter=0.1)
     headers = {"Authorization": f"Bearer {server.api_key}"}
     async with httpx.AsyncClient(base_url=server.base_url, headers=headers) as client:
@@ -228,11 +228,11 @@ async def test_latency_is_waited_for_by_many_at_once(server, control):
         answers = await asyncio.gather(*[client.get("/v3/grants") for _ in range(20)])
         took = time.monotonic() - started
     assert {one.status_code for one in answers} == {200}
-    assert 0.4 <= took < 8.0  # which is what one after the other would take
+    assert 0.4 <= took < 8.0  # the time that they would take one after the other
     assert control.get("/stats").json()["max_concurrency"] == 20
 
 
-def test_latency_can_be_always_there(api, control):
+def test_a_switch_makes_every_call_slow(api, control):
     control.put("/switches", json={"latency_seconds": 0.1})
     started = time.monotonic()
     api.get("/v3/grants")

@@ -4,9 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nylas_standin.grant_store import Filters, GrantStore
-from nylas_standin.records import Grant
-from nylas_standin.seeding import shape_of
+from nylas_standin.world.records import Filters, Grant, GrantStore
+from nylas_standin.world.seeding import shape_of
 
 SEED = {"grants": 25, "domain": "x.example", "created_at": 1_000, "invalid_every": 5}
 
@@ -64,14 +63,14 @@ def test_every_page_together_is_every_grant_once(api, control):
     assert seen == list(range(450))
 
 
-def test_a_deletion_moves_the_later_ones_up(api, control):
+def test_a_deletion_moves_later_grants_up(api, control):
     control.post("/seed", json=SEED)
     page = api.get("/v3/grants", params={"order_by": "asc", "limit": 2}).json()["data"]
     api.delete(f"/v3/grants/{page[0]['id']}")
     assert _numbers(api.get("/v3/grants", params={"order_by": "asc", "limit": 2})) == [1, 2]
 
 
-def test_a_grant_authenticated_again_is_the_latest_by_update_only(api, control, authenticate):
+def test_a_grant_authenticated_again_is_latest_by_update_only(api, control, authenticate):
     control.put("/clock", json={"frozen_at": 5_000})
     control.post("/seed", json=SEED)
     authenticate("user0000003@x.example")
@@ -122,7 +121,7 @@ def test_a_deleted_grant_is_gone_for_good(api, authenticate):
         assert api.request(method, path, json=body).status_code == 404
 
 
-@settings(deadline=None)  # how busy the machine is, is not the question
+@settings(deadline=None)  # a busy machine may be slow
 @given(
     times=st.lists(st.integers(0, 6), max_size=12),
     removed=st.sets(st.integers(0, 11)),
@@ -130,7 +129,7 @@ def test_a_deleted_grant_is_gone_for_good(api, authenticate):
     page=st.tuples(st.integers(0, 13), st.integers(1, 5)),
     descending=st.booleans(),
 )
-def test_any_page_is_that_of_a_sorted_list(times, removed, window, page, descending):
+def test_any_page_equals_that_of_a_sorted_list(times, removed, window, page, descending):
     store, shape, plain = GrantStore(), shape_of("google", ["s"], "c"), []
     for number, at in enumerate(times):
         store.add(Grant(str(number), f"{number}@x.example", shape, at, at))

@@ -1,8 +1,8 @@
-"""The rate limit in its several forms, by an injected clock; and once over HTTP."""
+"""The policies of the rate limit on an injected clock, and the limit over HTTP."""
 
 import pytest
 
-from nylas_standin.limiter import Limiter, Limits
+from nylas_standin.world.traffic import Limiter, Limits
 
 
 class Time:
@@ -22,7 +22,7 @@ def _admitted(limiter: Limiter, time: Time, moments: list[float]) -> list[bool]:
 
 
 CASES = [
-    # A fixed window lets two windows' worth through around its edge.
+    # A fixed window admits twice its limit around the edge of a second.
     ("fixed", None, [0.9] * 3 + [1.0] * 3 + [1.9, 2.0], "110" + "110" + "01"),
     ("sliding", None, [0.9, 0.9, 1.0, 1.89, 1.9, 1.9, 1.91], "1100110"),
     ("token_bucket", None, [0.0] * 3 + [0.4, 0.5, 0.6, 1.0, 5.0, 5.0, 5.0], "1100101110"),
@@ -55,13 +55,13 @@ def test_no_policy_admits_more_than_its_limit_and_burst_in_the_long_run(policy):
     assert 490 <= admitted <= 550
 
 
-def test_no_policy_is_no_limit():
+def test_the_policy_none_does_not_limit():
     time = Time()
     limiter = Limiter(Limits("none", per_second=1), time)
     assert all(_admitted(limiter, time, [0.0] * 1_000))
 
 
-def test_groups_of_routes_have_their_own_budget_if_told_so():
+def test_groups_of_routes_can_have_their_own_budgets():
     shared = Limiter(Limits(per_second=1), Time())
     assert [shared.admit("grants"), shared.admit("connectors")] == [True, False]
     apart = Limiter(Limits(per_second=1, scope="group"), Time())
@@ -90,13 +90,13 @@ def test_the_spelling_of_the_limit_is_a_switch(api, control):
     assert answer.headers["retry-after"] == "3"
 
 
-def test_strangers_do_not_use_up_the_application_s_budget(api, control):
+def test_requests_without_the_key_do_not_use_up_the_budget(api, control):
     control.put("/limiter", json={"policy": "gcra", "per_second": 1, "burst": 1})
     assert api.get("/v3/grants", headers={"Authorization": "Bearer x"}).status_code == 401
     assert api.get("/v3/grants").status_code == 200
 
 
-def test_the_limit_runs_on_although_the_clock_is_frozen(api, control):
+def test_the_limit_works_while_the_clock_is_frozen(api, control):
     control.put("/clock", json={"frozen_at": 1})
     control.put("/limiter", json={"policy": "fixed", "per_second": 1000})
     assert api.get("/v3/grants").status_code == 200

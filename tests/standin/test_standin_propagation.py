@@ -1,9 +1,9 @@
-"""Custom authentication at Microsoft: consent, how it comes into force, and its withdrawal."""
+"""Custom authentication at Microsoft: a consent, how it takes effect, and its withdrawal."""
 
 import pytest
 
-from nylas_standin import connect_auth
 from nylas_standin.config import Config
+from nylas_standin.microsoft.consent_screen import CONSENT_PATH
 
 SCOPES = ["User.Read.All", "Mail.ReadWrite", "Mail.Send", "Calendars.ReadWrite"]
 TENANT = "0b5f4f5e-0000-4000-8000-00000000000a"
@@ -13,7 +13,7 @@ CONSENTS = "/microsoft/consents"
 
 @pytest.fixture(autouse=True)
 def microsoft(api, control):
-    """A connector, a domain whose tenant is known, and a clock that stands."""
+    """A connector, a domain with a known tenant, and a frozen clock."""
     settings = {"client_id": "azure-app", "client_secret": "connector-secret"}
     api.post("/v3/connectors", json={"provider": "microsoft", "settings": settings})
     control.put("/microsoft/tenants", json={"domains": {"Contoso.example": TENANT.upper()}})
@@ -97,7 +97,7 @@ def test_the_whole_way_from_the_link_to_a_grant_with_all_scopes(
         "credential_id": named,
     }
     screen = browser.get("/v3/connect/auth", params=query).headers["location"]
-    assert screen.startswith(connect_auth.CONSENT_PATH)
+    assert screen.startswith(CONSENT_PATH)
     browser.post(f"{screen}/approve", data={"tenant": "contoso.example"})
     seen = []
     for seconds in (0, 149, 1, 149, 1):
@@ -120,7 +120,7 @@ def test_before_any_scope_is_in_force_microsoft_refuses_if_the_switch_says_so(co
     assert custom().json()["data"]["scope"] == SCOPES[:2]
 
 
-def test_the_pace_can_be_set_and_held(control, custom):
+def test_the_propagation_can_be_set_and_kept_at_one_stage(control, custom):
     pace = {"delay": 100, "some_after": 10, "some": ["Mail.Send", "Other"]}
     assert control.put("/microsoft/propagation", json=pace).json() == pace | {"stage": None}
     assert _consent(control)["stage"] == "none"
@@ -174,7 +174,7 @@ def test_a_second_consent_adds_scopes_and_delays_only_the_new_ones(control, cust
         ),
     ],
 )
-def test_microsoft_refuses_where_the_real_one_would(control, custom, setup, path, body, code):
+def test_microsoft_refuses_as_the_real_one_does(control, custom, setup, path, body, code):
     _consent(control, given_at=0)
     assert custom().status_code == 201
     assert control.put(path, json=body).status_code == 200
@@ -191,7 +191,7 @@ def test_without_a_scope_for_the_lookup_there_is_no_grant_if_the_switch_says_so(
     assert custom().status_code == 201
 
 
-def test_an_application_is_the_connector_s_unless_the_credential_has_its_own(api, control, custom):
+def test_a_credential_without_an_application_uses_that_of_the_connector(api, control, custom):
     own = {"client_id": "own-app", "client_secret": "own-secret"}
     _consent(control, client_id="own-app", given_at=0)
     assert _aadsts(custom()) == "65001"
@@ -207,7 +207,7 @@ def test_an_application_is_the_connector_s_unless_the_credential_has_its_own(api
     assert custom().status_code == 201
 
 
-def test_applications_that_are_not_mentioned_are_set_by_a_star(control, custom):
+def test_a_star_sets_the_applications_that_are_not_named(control, custom):
     shown = control.put(APPS, json={"*": {"scopes": ["Mail.Read"]}}).json()
     assert shown["*"]["scopes"] == ["Mail.Read"]
     _consent(control, given_at=0)
@@ -219,7 +219,7 @@ def test_applications_that_are_not_mentioned_are_set_by_a_star(control, custom):
     assert control.put(APPS, json={"azure-app": {"secret": "x"}}).status_code == 422
 
 
-def test_a_common_credential_finds_each_mailbox_s_own_tenant(control, custom, credential):
+def test_a_common_credential_finds_the_tenant_of_each_mailbox(control, custom, credential):
     common = credential(tenant="common")
     _consent(control, given_at=0)
     _consent(control, tenant="Fabrikam.example", given_at=0)
@@ -253,7 +253,7 @@ def test_a_withdrawn_consent_ends_new_authentications_and_by_switch_the_grants(
 
 
 @pytest.mark.parametrize(("switched", "status"), [(True, "invalid"), (False, "valid")])
-def test_an_expired_secret_breaks_the_grants_until_it_is_rotated(
+def test_an_expired_secret_ends_the_grants_until_it_is_rotated(
     api, control, custom, credential, switched, status
 ):
     control.put("/switches", json={"secret_expired_invalidates": switched})
@@ -271,14 +271,14 @@ def test_an_expired_secret_breaks_the_grants_until_it_is_rotated(
     assert (again["id"], again["grant_status"]) == (grant_id, "valid")
 
 
-def test_a_consent_is_given_by_the_credential_s_application_too(control, credential):
+def test_a_consent_can_name_its_application_by_a_credential(control, credential):
     given = control.post(CONSENTS, json={"tenant": TENANT, "credential_id": credential()}).json()
     assert (given["client_id"], given["scopes"], given["version"]) == ("azure-app", SCOPES, "v1")
     assert control.post(CONSENTS, json={"tenant": TENANT}).status_code == 422
     assert _consent(control, client_id="other", scopes=[])["scopes"] == []
 
 
-def test_what_is_known_of_tenants_can_be_read_and_forgotten(control):
+def test_the_tenants_can_be_read_and_removed(control):
     answer = control.put("/microsoft/tenants", json={"known": ["A", "b"]}).json()
     assert answer == {"domains": {"contoso.example": TENANT}, "known": ["a", "b"]}
     forget = {"domains": {"contoso.example": None}, "known": None}

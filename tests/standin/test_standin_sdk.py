@@ -65,7 +65,7 @@ def test_custom_authentication_and_grants(sdk, sdk_credential):
     assert sdk.grants.list().data == []
 
 
-def test_a_provider_s_refusal_reaches_the_caller(sdk, control, sdk_credential):
+def test_a_refusal_of_a_provider_reaches_the_caller(sdk, control, sdk_credential):
     control.put("/directory", json={"x.example": []})
     with pytest.raises(NylasApiError) as caught:
         _authenticate(sdk, sdk_credential, "gone@x.example")
@@ -88,7 +88,7 @@ def test_a_wrong_key_reaches_the_caller(server, control):
     assert caught.value.status_code == 401
 
 
-def test_the_admin_consent_link_is_good_as_the_sdk_builds_it(sdk, server, control):
+def test_the_link_that_the_sdk_builds_for_admin_consent_is_accepted(sdk, server, control):
     redirect = "http://localhost:5000/callback?x=1"
     control.put("/redirect-uris", json=[redirect])
     settings = {"client_id": "azure-app", "client_secret": "s"}

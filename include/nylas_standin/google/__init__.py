@@ -1,0 +1,1 @@
+"""Google, as far as a service account or a refresh token notices it."""

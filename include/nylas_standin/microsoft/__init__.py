@@ -1,0 +1,1 @@
+"""Microsoft: its directory, its consent screen, and the tokens that follow from a consent."""

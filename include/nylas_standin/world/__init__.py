@@ -1,0 +1,1 @@
+"""What the stand-in remembers, and the settings that steer it."""
