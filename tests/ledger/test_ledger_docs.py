@@ -83,7 +83,7 @@ VALUES = {
     "changes.provider": set(Provider),
     "changes.state": {"planned", "held", "done"},
     "changes.outcome": set(Outcome),
-    "changes.detail": {
+    "changes.reason": {
         *Refusal,
         SkipReason.TENANT_QUARANTINED,
         SkipReason.AWAITING_CONSENT,
@@ -236,9 +236,7 @@ def held(engine, name, column):
     """The values of a column, as they are written down."""
     found = {row[0] for row in ask(engine, f"SELECT CAST({column} AS TEXT) FROM {name}")} - {None}
     match name, column:
-        case "changes", "detail":
-            return {detail.split(":")[0] for detail in found} - {""}
-        case "tenants", "stopped":
+        case ("changes", "reason") | ("tenants", "stopped"):
             return found - {""}
         case "runs", "counts":
             labels = {label for counts in found for label in json.loads(counts)}
@@ -294,8 +292,8 @@ def test_orphans_tell_ours_from_foreign_ones_and_from_rejected_rows(world):
 
 
 def test_fates_tell_of_rejected_rows_too(world):
-    fates = ask(world.engine, "SELECT fate, detail FROM fates WHERE email LIKE 'ben@%'")
-    assert any(row.fate == "rejected" and "conflicting_duplicate: " in row.detail for row in fates)
+    fates = ask(world.engine, "SELECT fate, reason FROM fates WHERE email LIKE 'ben@%'")
+    assert ("rejected", "conflicting_duplicate") in [tuple(row) for row in fates]
 
 
 def test_onboarding_tells_of_each_listed_tenant_how_it_stands_and_why(world):
@@ -350,8 +348,9 @@ def test_onboarding_shows_the_newest_word_of_a_consent_and_not_the_newest_link(w
 def test_onboarding_takes_what_is_missing_from_a_probe_that_was_answered(world):
     """A probe that nobody answered says that all scopes are missing, since it knows of none."""
     unserved = (
-        "INSERT INTO probes SELECT 1000, application, tenant, email, '2030-01-01', 'unserved', "
-        "'everything', '' FROM probes WHERE tenant = 'northwind'"
+        "INSERT INTO probes (id, application, tenant, email, at, outcome, missing, message) "
+        "SELECT 1000, application, tenant, email, '2030-01-01', 'unserved', 'everything', '' "
+        "FROM probes WHERE tenant = 'northwind'"
     )
     with undone(world.engine) as connection:
         connection.execute(text(unserved))
