@@ -83,8 +83,8 @@ runs = Table(
            comment="SHA-256 of the plan's changes, in hex: equal plans have equal fingerprints. "
                    "Null before the plan."),
     Column("counts", JSON,
-           comment="How many mailboxes fared how; the view `run_counts` has it as columns. Null "
-                   "until the run is planned or closed."),
+           comment="What the view `run_counts` shows as columns, and `skip:` with each reason of a "
+                   "skip. Null until it is planned; empty if it closed without a plan."),
     Column("report", Text,
            comment="The report in Markdown, at most 50 rows of each list; null until it is "
                    "closed."),
@@ -164,7 +164,7 @@ tenants = Table(
     Column("claimed_until", Moment,
            comment="After that another onboarding run may take it; null like `claimed_by`."),
     comment="The tenants table of the warehouse as it was read last, and what each tenant waits "
-            "for. Rows stay; the view `onboarding` has it in words.",
+            "for. The view `onboarding` has it in words.",
 )
 
 consents = Table(
@@ -199,7 +199,7 @@ consents = Table(
     UniqueConstraint("state_hash"),
     Index(None, "application", "tenant"),
     comment="One row for each consent link that was made for a Microsoft tenant, and the admin's "
-            "answer. Rows stay until you delete them.",
+            "answer.",
 )
 
 consent_attempts = Table(
@@ -208,14 +208,15 @@ consent_attempts = Table(
     Column("consent_id", ID, ForeignKey("consents.id"),
            comment="`consents.id`; null if the state was not one of ours."),
     Column("at", Moment, nullable=False, comment="When it arrived."),
-    Column("verdict", String(20), nullable=False, comment="See the words below."),
+    Column("verdict", String(20), nullable=False,
+           comment="`given`, `refused`, `repeated`, `malformed`, `too_long`, `unknown`, `used`, "
+                   "`expired` or `mismatched`. Only the first two change a consent."),
     Column("detail", Text, nullable=False, default="",
            comment="The error and Microsoft's words, at most 300 characters, never the state; "
                    "empty without an error."),
     Index(None, "consent_id", "at"),
     comment="Attempts to answer a consent link, at most 20 for each consent and 60 an hour "
-            "without one. Rows stay until you delete them; those without a consent for 90 days at "
-            "most.",
+            "without one. Those without a consent for 90 days at most.",
 )
 
 probes = Table(
@@ -232,14 +233,14 @@ probes = Table(
     Column("missing", Text, nullable=False, default="",
            comment="The required scopes that the grant lacked, separated by blanks; all of them "
                    "without a grant."),
-    added_text("reason", "Why it was refused, see the words below; empty if it was not.", 40),
+    added_text("reason", "Why it was refused, as in `changes`; empty if it was not.", 40),
     added_text("code", "The known error, such as `AADSTS65001`; empty for none or another.", 100),
     Column("message", Text, nullable=False, default="",
            comment="What was answered instead of a grant, at most 1000 characters; empty with "
                    "one."),
     Index(None, "application", "tenant", "at"),
     comment="One row for each time a canary's grant was asked for, to see what the provider "
-            "honours. Rows stay until you delete them.",
+            "honours.",
 )
 
 credentials = Table(
@@ -257,7 +258,7 @@ credentials = Table(
     Column("registered_at", Moment, nullable=False,
            comment="When the ledger first knew it under this id."),
     Column("rotated_at", Moment, comment="When its secret last changed; null if it never did."),
-    comment="What `register_credentials` has registered at Nylas, by name. Rows stay.",
+    comment="What `register_credentials` has registered at Nylas, by name.",
 )
 
 entries = Table(
@@ -286,10 +287,13 @@ rejects = Table(
     Column("provider", String(20), comment="The tenant's provider; null if it is unknown."),
     Column("mailbox", Exact,
            comment="The normalised address, whose grant is left alone; null if it cannot be read."),
-    Column("reason", String(40), nullable=False, comment="See docs/roster.md."),
+    Column("reason", String(40), nullable=False,
+           comment="`empty_tenant`, `unknown_tenant`, `empty_email`, `bad_address`, `not_text`, "
+                   "`provider_mismatch`, `unknown_credential`, `scopes_not_allowed`, "
+                   "`unreadable_scopes`, `duplicate` or `conflicting_duplicate`."),
     Column("sentence", Text, nullable=False, comment="What the row's author should change."),
     Index(None, "run_id", "mailbox"),
-    comment="The roster's rows that could not become entries. Rows stay until you delete them.",
+    comment="The roster's rows that could not become entries.",
 )
 
 observed = Table(
@@ -377,7 +381,11 @@ changes = Table(
     Column("outcome", String(10),
            comment="`granted`, `renewed`, `rescoped`, `refused` or `skipped`; null until it is "
                    "done."),
-    added_text("reason", "Why it was refused or skipped, see the words below; else empty.", 40),
+    added_text("reason",
+               "Why it was refused (`mailbox_unknown`, `grant_blocked`, `delegation_missing`, "
+               "`secret_invalid`, `consent_missing`, `tenant_misconfigured` or `other`) or "
+               "skipped (`tenant_quarantined`, `awaiting_consent` or `awaiting_propagation`); "
+               "else empty.", 40),
     added_text("code", "The known error, such as `AADSTS65001`; empty for none or another.", 100),
     Column("message", Text, nullable=False, default="",
            comment="The reason in a sentence, at most 400 characters; empty if it was not "
@@ -390,8 +398,7 @@ changes = Table(
            comment="When Nylas authenticated the grant, in Unix seconds; null where nothing was "
                    "made."),
     Index(None, "run_id", "grant_id"),
-    comment="The plan of each run: one row for each intended change, and what became of it. Rows "
-            "stay until you delete them.",
+    comment="The plan of each run: one row for each intended change, and what became of it.",
 )
 
 skips = Table(
@@ -402,11 +409,14 @@ skips = Table(
     Column("tenant", Exact, comment="The entry's tenant, or its last one; null if it had none."),
     Column("grant_id", String(100), comment="Its grant; null if it has none."),
     Column("reason", String(40), nullable=False,
-           comment="See the words below; the strongest reason where several apply."),
+           comment="The first that applies of `tenant_disabled`, `grant_blocked`, "
+                   "`awaiting_consent`, `awaiting_propagation`, `tenant_quarantined`, `given_up`, "
+                   "`in_escrow`, `credential_not_registered`, `credential_differs`, "
+                   "`roster_row_rejected` and `in_grace`."),
     Column("detail", Text, nullable=False, default="",
            comment="Until when, or because of what; may be empty."),
     comment="Mailboxes that differ and were left as they are on purpose, by run. Foreign grants "
-            "are not here but in the view `orphans`. Rows stay until you delete them.",
+            "are not here but in the view `orphans`.",
 )
 
 batches = Table(
@@ -418,8 +428,7 @@ batches = Table(
     Column("claim", Integer, nullable=False, default=0,
            comment="How often a task has taken it up; only the last one may write."),
     Column("closed_at", Moment, comment="When all of it was done; null before."),
-    comment="The parts of a plan, one for each mapped task; only runs of mode `apply` have any. "
-            "Rows stay until you delete them.",
+    comment="The parts of a plan, one for each mapped task; only runs of mode `apply` have any.",
 )
 
 attempts = Table(
@@ -433,14 +442,14 @@ attempts = Table(
     Column("ended_at", Moment,
            comment="When its end was recorded; null while it is active, or if the process died."),
     Column("outcome", String(20),
-           comment="The change's outcome; or `retried` or `stopped`, after which the change is "
-                   "open; null like `ended_at`."),
+           comment="`granted`, `renewed`, `rescoped`, `refused` or `skipped` (nothing was sent), "
+                   "which end the change; `retried` or `stopped`, which do not. Null like "
+                   "`ended_at`."),
     Column("http_status", Integer,
            comment="Of the answer; 0 where there was none, null like `ended_at`."),
     Column("message", Text, nullable=False, default="",
            comment="The error in a sentence, at most 400 characters; empty for none."),
-    comment="One row for each API call for a change, written before the call and again after it. "
-            "Rows stay until you delete them.",
+    comment="One row for each API call for a change, written before the call and again after it.",
 )
 
 # fmt: on

@@ -244,10 +244,11 @@ VIEWS: dict[str, View] = {
                 "rows."
             ),
             "fate": (
-                "The outcome; else `skipped`, `rejected`, `revoke held`, or `create planned`, "
-                "`renew planned` or `rescope planned` for a change that was not done."
+                "`granted`, `renewed`, `rescoped`, `refused`, `skipped`, `rejected`, or "
+                "`revoke held`; where the change was not done, `create planned`, `renew planned` "
+                "or `rescope planned`."
             ),
-            "reason": "Why it was refused, skipped or rejected, see the words below; else empty.",
+            "reason": "The `reason` of `changes`, `skips` or `rejects`; empty where all went well.",
             "message": "The reason in a sentence, which may quote an address; may be empty.",
             "verified": (
                 "What reading back showed: `verified` or `drift`; null where nothing was read back."
