@@ -216,7 +216,7 @@ consent_attempts = Table(
                    "empty without an error."),
     Index(None, "consent_id", "at"),
     comment="Attempts to answer a consent link, at most 20 for each consent and 60 an hour "
-            "without one. Those without a consent for 90 days at most.",
+            "without one. Rows without a consent are kept for 90 days at most.",
 )
 
 probes = Table(
@@ -350,14 +350,14 @@ escrow = Table(
     Column("reason", Text, nullable=False,
            comment="Why it was refused last: `mailbox_unknown` or `grant_blocked`."),
     added_text("code", "The known error of that refusal; empty for another.", 100),
-    added_text("message", "That refusal in a sentence, at most 400 characters."),
+    added_text("message", "That refusal in a sentence, at most 400 characters; empty in old rows."),
     Column("refusals", Integer, nullable=False, comment="How often it was refused in a row."),
     Column("first_refused_at", Moment, nullable=False, comment="The first of those refusals."),
     Column("due_at", Moment,
            comment="Not tried before: after 6 hours, 12 hours, then daily. Null once it is given "
                    "up, after 28 days."),
     comment="Mailboxes that were refused for a reason of their own. A row is deleted when a "
-            "change succeeds; it stays when the mailbox leaves the roster.",
+            "change succeeds, but not when the mailbox leaves the roster.",
 )
 
 changes = Table(
