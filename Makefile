@@ -5,7 +5,7 @@ UV_VERSION = 0.13.8
 BIN = .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help environment demo up test lint types bench lock clean
+.PHONY: help environment demo up test lint types bench docs lock clean
 
 help: ## Show these targets
 	@$(PYTHON) scripts/show_targets.py Makefile
@@ -32,6 +32,9 @@ types: environment ## Types
 
 bench: environment ## Measure what the README claims
 	$(BIN)/python -m bench
+
+docs: environment ## Make the generated parts of docs/ anew
+	$(BIN)/python scripts/make_docs.py
 
 lock: environment ## Make the two locks anew from pyproject.toml
 	$(BIN)/python scripts/lock.py

@@ -124,9 +124,12 @@ def _staged(connection: Connection) -> dict[int, str]:
 
 def _decided(connection: Connection, run_id: int) -> dict[str, tuple[str, str]]:
     """What was done with each mailbox that differed, or why nothing was."""
-    changes = text("SELECT email, kind, outcome, detail FROM changes WHERE run_id = :run")
+    changes = text("SELECT email, kind, outcome, reason, message FROM changes WHERE run_id = :run")
     found = {
-        row.email: (row.outcome or "open", _reason(row.detail) or _MADE.get(row.kind, row.kind))
+        row.email: (
+            row.outcome or "open",
+            _why(row.reason, row.message) or _MADE.get(row.kind, row.kind),
+        )
         for row in connection.execute(changes, {"run": run_id})
     }
     skips = text("SELECT email, reason, detail FROM skips WHERE run_id = :run")
@@ -135,9 +138,9 @@ def _decided(connection: Connection, run_id: int) -> dict[str, tuple[str, str]]:
     return found
 
 
-def _reason(detail: str) -> str:
-    """The sentence alone; what the API answered stands in brackets behind it, in the ledger."""
-    return detail.partition(" (")[0]
+def _why(reason: str, message: str) -> str:
+    """The sentence alone; what the API answered is in brackets behind it, in the ledger."""
+    return f"{reason}: {message.partition(' (')[0]}" if reason else ""
 
 
 def _owned(connection: Connection) -> set[str]:

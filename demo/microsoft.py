@@ -104,7 +104,7 @@ def standings(stage: Stage, ledger: Engine) -> list[str]:
 def fates(stage: Stage, ledger: Engine, run_key: str) -> list[str]:
     """Say what became of the Microsoft mailboxes; gives complaints."""
     query = text(
-        "SELECT f.tenant, f.email, f.fate, f.detail FROM fates f JOIN runs r ON r.id = f.run_id "
+        "SELECT f.tenant, f.email, f.fate, f.reason FROM fates f JOIN runs r ON r.id = f.run_id "
         "WHERE r.key = :key AND f.tenant IN ('delta', 'elm') "
         "AND f.email NOT LIKE 'canary@%' ORDER BY f.email"
     )
@@ -112,7 +112,7 @@ def fates(stage: Stage, ledger: Engine, run_key: str) -> list[str]:
         rows = connection.execute(query, {"key": run_key}).all()
     complaints = [] if len(rows) == len(ROSTER) else ["Microsoft mailboxes are missing."]
     for row in rows:
-        fate = row.detail.partition(":")[0] if row.fate == "skipped" else row.fate
+        fate = row.reason if row.fate == "skipped" else row.fate
         stage.terminal.say(f"{row.email}: {fate}")
         if fate not in _FATES[row.tenant]:
             complaints.append(f"{row.email} should be {_FATES[row.tenant]}, and is {fate}.")

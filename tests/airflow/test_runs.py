@@ -164,7 +164,7 @@ def test_microsoft_tenants_wait_for_consent_and_hold_up_nobody(airflow):
     kinds = "SELECT provider, credential_type FROM credentials ORDER BY provider"
     assert airflow.ask(kinds) == [("google", "serviceaccount"), ("microsoft", "adminconsent")]
     assert airflow.run("reconcile_grants").state == "success"
-    assert airflow.ask("SELECT email, fate, detail FROM fates ORDER BY email") == [
+    assert airflow.ask("SELECT email, fate, reason FROM fates ORDER BY email") == [
         ("a@acme.example.com", "granted", ""),
         ("m@contoso.example.com", "skipped", "awaiting_consent"),
     ]

@@ -102,7 +102,7 @@ def test_an_old_postgresql_ledger_is_its_administrators_to_upgrade(postgres_url)
     require_current(engine)
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '0000'"))
-    with pytest.raises(Misconfigured, match=r"at revision 0000, this code needs 0002"):
+    with pytest.raises(Misconfigured, match=r"at revision 0000, this code needs 0003"):
         require_current(engine)
     engine.dispose()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,33 +17,63 @@ from bulkgrants.ledger.views import VIEWS
 from bulkgrants.model import Awaiting, Provider, Tenant
 
 NOW = datetime(2026, 3, 1, 2, 0, tzinfo=UTC)
-NEW_TABLES = {"consents", "consent_attempts", "probes"}
-ADDED = {
-    "microsoft_tenant": "",
-    "canary": "",
-    "required_scopes": "",
-    "consent_scopes": "",
-    "azure_manifest": "",
-    "awaiting_since": None,
-    "stopped": "",
-    "ready_at": None,
-    "claimed_by": None,
-    "claimed_until": None,
+NEW_TABLES = {
+    "0002": {"consents", "consent_attempts", "probes"},
+    "0003": set(),
 }
-"""What a tenant of before has in the new columns of `tenants`."""
+ADDED = {
+    "0002": {
+        "tenants": {
+            "microsoft_tenant": "",
+            "canary": "",
+            "required_scopes": "",
+            "consent_scopes": "",
+            "azure_manifest": "",
+            "awaiting_since": None,
+            "stopped": "",
+            "ready_at": None,
+            "claimed_by": None,
+            "claimed_until": None,
+        },
+    },
+    "0003": {
+        "probes": {"reason": "", "code": ""},
+        "escrow": {"code": "", "message": ""},
+        "changes": {"code": ""},
+    },
+}
+"""What a row of before has in the new columns of each revision."""
 
-ROWS = """
-INSERT INTO runs (id, application, key, kind, mode, mode_reason, token, opened_at)
-VALUES (1, 'app', 'dag/run', 'reconcile', 'apply', '', 1, '2026-02-28 02:00:00.000000');
+FIRST_ROWS = """
+INSERT INTO runs (id, application, key, kind, mode, mode_reason, token, opened_at, planned_at)
+VALUES (1, 'app', 'dag/run', 'reconcile', 'apply', '', 1, '2026-02-28 02:00:00.000000',
+        '2026-02-28 02:05:00.000000');
 INSERT INTO leases VALUES ('app', 1, 7, '2026-03-01 02:00:00.000000');
+INSERT INTO budgets VALUES ('app', 1.25, 39.5, 40.0, 2.5);
 INSERT INTO credentials
 VALUES ('app', 'google', 'sa', 'serviceaccount', 'cred-1', 'f', '2026-02-01 02:00:00.000000', NULL);
+INSERT INTO entries VALUES ('app', 'google', 'ada@acme.example.com', 'acme', 'mail', 'cred-1', 1);
+INSERT INTO observed
+VALUES ('app', 'g1', 'google', 'ada@acme.example.com', 'valid', 'mail', 'cred-1', false, 1, 2);
 INSERT INTO grants
 VALUES ('app', 'google', 'ada@acme.example.com', 'g1', 'valid', 'mail', 'cred-1', false, 1, 2,
         true, 'acme', NULL, NULL);
-INSERT INTO changes (run_id, seq, kind, provider, email, tenant, scopes, state, detail)
-VALUES (1, 1, 'create', 'google', 'ada@acme.example.com', 'acme', 'mail', 'done', '');
-INSERT INTO attempts VALUES (1, 1, 1, 1, '2026-02-28 02:00:00.000000', NULL, NULL, NULL, '');
+INSERT INTO batches VALUES (1, 1, 1, 9, 1, NULL);
+INSERT INTO attempts
+VALUES (1, 1, 1, 1, '2026-02-28 02:00:00.000000', NULL, NULL, NULL, 'consent_missing: no');
+INSERT INTO skips
+VALUES (1, 'google', 'eve@acme.example.com', 'acme', NULL, 'in_escrow', 'until 2026: mail: off'),
+       (1, 'google', 'gil@acme.example.com', 'acme', 'g9', 'given_up', '');
+INSERT INTO rejects
+VALUES (1, 1, 3, 'acme', 'x', 'google', 'hal@acme.example.com', 'duplicate', 'Row 2: the same.'),
+       (2, 1, 4, '', 'y', NULL, NULL, 'empty_tenant', 'Name the tenant.');
+INSERT INTO escrow
+VALUES ('app', 'google', 'ben@acme.example.com', 'acme', 'mailbox_unknown', 2,
+        '2026-02-27 02:00:00.000000', '2026-03-01 02:00:00.000000'),
+       ('app', 'google', 'gil@acme.example.com', 'acme', 'grant_blocked', 9,
+        '2026-01-01 02:00:00.000000', NULL)
+"""
+FIRST_TENANTS = """
 INSERT INTO tenants
 VALUES ('app', 'acme', 'google', 'sa', 'conn', 'mail', 604800, true, true, NULL, NULL, ''),
        ('app', 'contoso', 'microsoft', 'ms', 'conn', '', 60, true, true, 'consent', NULL, ''),
@@ -51,18 +82,62 @@ VALUES ('app', 'acme', 'google', 'sa', 'conn', 'mail', 604800, true, true, NULL,
        ('app', 'umbrella', 'google', 'sa', 'conn', 'mail', 60, true, true, NULL,
         '2026-03-01 08:00:00.000000', 'delegation_missing')
 """
+SECOND_ROWS = """
+INSERT INTO tenants
+VALUES ('app', 'contoso', 'microsoft', 'ms', 'conn', '', 60, true, true, 'propagation', NULL, '',
+        'common', 'canary@contoso.example.com', 'Mail.Read', '', 'a.json',
+        '2026-02-28 02:00:00.000000', 'refused', NULL, 'dag/run', '2026-03-01 02:00:00.000000');
+INSERT INTO consents
+VALUES (1, 'app', 'contoso', 'cred-2', 'common', 'https://a.example', 'hash', 'refused',
+        '2026-02-27 02:00:00.000000', '2026-03-27 02:00:00.000000', '2026-02-28 02:00:00.000000',
+        'tenant', 'access_denied', '25', 'AADSTS65004: no', 'https://b.example');
+INSERT INTO consent_attempts
+VALUES (1, 1, '2026-02-28 02:00:00.000000', 'refused', 'access_denied: no'),
+       (2, NULL, '2026-02-28 03:00:00.000000', 'unknown', '');
+INSERT INTO probes
+VALUES (1, 'app', 'contoso', 'canary@contoso.example.com', '2026-02-28 02:00:00.000000', 'refused',
+        'Mail.Read', 'consent_missing: AADSTS65001: nothing yet');
+"""
+DETAILS = {
+    ("planned", None, ""): ("", ""),
+    ("held", None, ""): ("", ""),
+    ("done", "granted", ""): ("", ""),
+    ("done", "renewed", "odd: but granted"): ("", "odd: but granted"),
+    ("done", "refused", "mailbox_unknown: No such mailbox."): (
+        "mailbox_unknown",
+        "No such mailbox.",
+    ),
+    ("done", "skipped", "tenant_quarantined: other: Nylas said: no: way"): (
+        "tenant_quarantined",
+        "other: Nylas said: no: way",
+    ),
+    ("done", "refused", "other: Zoë, 山田: «nein» ☃ 🙂…"): ("other", "Zoë, 山田: «nein» ☃ 🙂…"),
+    ("done", "refused", "other:"): ("other", ""),
+    ("done", "refused", "no colon at all"): ("", "no colon at all"),
+    ("done", "refused", "https://a.example:80"): ("", "https://a.example:80"),
+    ("done", "refused", "two words: and more"): ("", "two words: and more"),
+    ("done", "refused", ": nothing before it"): ("", ": nothing before it"),
+    ("done", "refused", f"{'x' * 41}: a word too long"): ("", f"{'x' * 41}: a word too long"),
+    ("done", "skipped", ""): ("", ""),
+    ("done", "refused", f"consent_missing: {'é' * 382}…"): ("consent_missing", f"{'é' * 382}…"),
+}
+"""State, outcome and detail of changes at 0002; what they have as reason and message at 0003."""
 
 
 @pytest.fixture
-def old(database_url):
-    """A ledger at revision 0001."""
+def at_revision(database_url):
+    """Makes a ledger at a revision."""
     engine = open_ledger(database_url)
-    config = Config()
-    config.set_main_option("script_location", "include/bulkgrants/ledger/migrations")
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
-    yield engine
+
+    def made(revision):
+        config = Config()
+        config.set_main_option("script_location", "include/bulkgrants/ledger/migrations")
+        with engine.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, revision)
+        return engine
+
+    yield made
     engine.dispose()
 
 
@@ -81,39 +156,218 @@ def contents(engine) -> dict[str, list[dict]]:
         }
 
 
-def fill(engine) -> None:
+def fill(engine, *statements) -> None:
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SET LOCAL TIME ZONE 'UTC'"))
-        for statement in ROWS.split(";\n"):
-            connection.execute(text(statement))
+        for statement in ";\n".join(statements).split(";\n"):
+            if statement.strip():
+                connection.exec_driver_sql(statement)
+        for seq, (state, outcome, detail) in enumerate(DETAILS, start=1):
+            connection.execute(
+                text(
+                    "INSERT INTO changes (run_id, seq, kind, provider, email, tenant, scopes, "
+                    "state, outcome, detail, done_at) VALUES (1, :seq, 'create', 'google', :email, "
+                    "'acme', 'mail', :state, :outcome, :detail, '2026-02-28 02:10:00.000000')"
+                ),
+                {
+                    "seq": seq,
+                    "email": f"{seq}@acme.example.com",
+                    "state": state,
+                    "outcome": outcome,
+                    "detail": detail,
+                },
+            )
 
 
-def test_the_first_revision_still_makes_what_it_made(old):
-    found = inspect(old)
-    assert {*found.get_table_names()} == {*metadata.tables, "alembic_version"} - NEW_TABLES
-    assert {*found.get_view_names()} == {*VIEWS} - {"onboarding"}
-    assert not {column["name"] for column in found.get_columns("tenants")} & {*ADDED}
+def columns_of(engine) -> dict[str, set[str]]:
+    found = inspect(engine)
+    return {
+        name: {column["name"] for column in found.get_columns(name)}
+        for name in [*found.get_table_names(), *found.get_view_names()]
+    }
 
 
-def test_rows_of_before_are_kept_to_the_letter_and_get_what_is_new(old):
-    fill(old)
-    before = contents(old)
-    assert len(before["tenants"]) == 5
-    upgrade(old)
-    after = contents(old)
-    assert {name: after.pop(name) for name in NEW_TABLES} == {name: [] for name in NEW_TABLES}
-    assert [{name: row[name] for name in ADDED} for row in after["tenants"]] == [ADDED] * 5
-    for row in after["tenants"]:
-        for name in ADDED:
-            del row[name]
+def require_added(before, after, revisions) -> None:
+    """Every row of before is there to the letter, with what the revisions have added."""
+    for name in set[str]().union(*(NEW_TABLES[revision] for revision in revisions)):
+        if name not in before:
+            assert after.pop(name) == []
+    for revision in revisions:
+        for name, values in ADDED[revision].items():
+            for row in after.get(name, []):
+                assert {column: row.pop(column) for column in values} == values, name
+    for row in after["changes"]:
+        row["detail"] = None
+        row.pop("reason")
+        row.pop("message")
+    for row in before["changes"]:
+        row["detail"] = None
     assert after == before
 
 
-def test_tenants_keep_their_standing(old):
-    fill(old)
-    upgrade(old)
-    with old.connect() as connection:
+def test_the_first_revision_still_makes_what_it_made(at_revision):
+    old = columns_of(at_revision("0001"))
+    assert set(old) == {*metadata.tables, *VIEWS, "alembic_version"} - {
+        *NEW_TABLES["0002"],
+        "onboarding",
+    }
+    assert not old["tenants"] & {*ADDED["0002"]["tenants"]}
+    assert "detail" in old["changes"]
+    assert "detail" in old["fates"]
+
+
+def test_the_second_revision_still_makes_what_it_made(at_revision):
+    old = columns_of(at_revision("0002"))
+    assert set(old) == {*metadata.tables, *VIEWS, "alembic_version"}
+    assert old["tenants"] > {*ADDED["0002"]["tenants"]}
+    assert "detail" in old["changes"]
+    assert "reason" not in old["probes"] | old["changes"]
+    assert "code" not in old["escrow"]
+
+
+def test_rows_of_the_first_revision_are_kept_to_the_letter(at_revision):
+    engine = at_revision("0001")
+    fill(engine, FIRST_ROWS, FIRST_TENANTS)
+    before = contents(engine)
+    assert all(before.values())
+    upgrade(engine)
+    require_added(before, contents(engine), ["0002", "0003"])
+
+
+def test_rows_of_the_second_revision_are_kept_to_the_letter(at_revision):
+    engine = at_revision("0002")
+    fill(engine, FIRST_ROWS, SECOND_ROWS)
+    before = contents(engine)
+    assert set(before) == set(metadata.tables)
+    assert all(before.values())
+    upgrade(engine)
+    require_added(before, contents(engine), ["0003"])
+
+
+@pytest.mark.parametrize("revision", ["0001", "0002"])
+def test_a_reason_and_its_message_are_split(at_revision, revision):
+    engine = at_revision(revision)
+    fill(engine, FIRST_ROWS)
+    upgrade(engine)
+    with engine.connect() as connection:
+        rows = connection.execute(text("SELECT reason, message FROM changes ORDER BY seq")).all()
+        assert [tuple(row) for row in rows] == [*DETAILS.values()]
+        shown = connection.execute(
+            text("SELECT email, fate, reason, message FROM fates WHERE change IS NULL ORDER BY 1")
+        ).all()
+        seen = connection.execute(
+            text("SELECT f.reason, f.message FROM fates f WHERE f.change = 'create'")
+        ).all()
+    assert sorted(map(tuple, seen)) == sorted(DETAILS.values())
+    assert [tuple(row) for row in shown] == [
+        ("eve@acme.example.com", "skipped", "in_escrow", "until 2026: mail: off"),
+        ("gil@acme.example.com", "skipped", "given_up", ""),
+        ("hal@acme.example.com", "rejected", "duplicate", "Row 2: the same."),
+    ]
+
+
+def test_an_upgraded_ledger_has_the_columns_of_a_new_one(at_revision, tmp_path):
+    fresh = open_ledger(f"sqlite:///{tmp_path / 'fresh.db'}")
+    upgrade(fresh)
+    engine = at_revision("0002")
+    upgrade(engine)
+    assert columns_of(engine) == columns_of(fresh)
+    fresh.dispose()
+
+
+def test_rights_on_views_outlive_an_upgrade(postgres_url):
+    engine, role = open_ledger(postgres_url), f"r{uuid.uuid4().hex[:12]}"
+    config = Config()
+    config.set_main_option("script_location", "include/bulkgrants/ledger/migrations")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0002")
+        connection.execute(text(f"CREATE ROLE {role}"))
+        connection.execute(text(f"GRANT SELECT ON {', '.join(VIEWS)} TO {role}"))
+        connection.execute(text("CREATE VIEW theirs AS SELECT email, detail FROM fates"))
+    upgrade(engine)
+    with engine.begin() as connection:
+        connection.execute(text(f"SET LOCAL ROLE {role}"))
+        for view in VIEWS:
+            connection.execute(text(f"SELECT * FROM {view}"))
+    with engine.begin() as connection:
+        connection.execute(text("SELECT detail FROM theirs"))
+        connection.execute(text(f"DROP OWNED BY {role}"))
+        connection.execute(text(f"DROP ROLE {role}"))
+    engine.dispose()
+
+
+def test_the_views_of_the_code_are_those_that_the_revisions_make(postgres_url):
+    """The revisions have texts of their own, so that they never change with the code."""
+    engine = open_ledger(postgres_url)
+    upgrade(engine)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE SCHEMA code"))
+        for name, view in VIEWS.items():
+            connection.exec_driver_sql(f"CREATE VIEW code.{name} AS {view.query}")
+        for name in VIEWS:
+            made, written = (
+                connection.execute(text(f"SELECT pg_get_viewdef('{schema}.{name}'::regclass)"))
+                for schema in ("public", "code")
+            )
+            assert made.scalar_one() == written.scalar_one(), name
+    engine.dispose()
+
+
+def test_every_column_has_a_meaning_in_the_code(ledger):
+    found = columns_of(ledger)
+    for name, table in metadata.tables.items():
+        assert table.comment, name
+        assert found[name] == {column.name for column in table.columns if column.comment}
+    for name, view in VIEWS.items():
+        assert view.meaning, name
+        assert all(view.columns.values()), name
+        assert found[name] == set(view.columns)
+
+
+def test_every_column_that_may_be_null_says_when():
+    assert [
+        str(column)
+        for table in metadata.tables.values()
+        for column in table.columns
+        if column.nullable and "null" not in column.comment.lower()
+    ] == []
+
+
+def test_the_catalogue_of_postgresql_says_what_everything_means(postgres_url):
+    engine = open_ledger(postgres_url)
+    upgrade(engine)
+    query = text(
+        "SELECT c.relname, a.attname, col_description(c.oid, a.attnum) "
+        "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+        "JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped "
+        "WHERE n.nspname = 'public' AND c.relkind IN ('r', 'v') AND c.relname <> 'alembic_version'"
+    )
+    expected = {
+        (table.name, column.name): column.comment
+        for table in metadata.tables.values()
+        for column in table.columns
+    } | {
+        (name, column): meaning
+        for name, view in VIEWS.items()
+        for column, meaning in view.columns.items()
+    }
+    with engine.connect() as connection:
+        assert {(row[0], row[1]): row[2] for row in connection.execute(query)} == expected
+        whole = {name: table.comment for name, table in metadata.tables.items()}
+        whole |= {name: view.meaning for name, view in VIEWS.items()}
+        said = text("SELECT obj_description(CAST(:name AS regclass), 'pg_class')")
+        for name, meaning in whole.items():
+            assert connection.execute(said, {"name": name}).scalar() == meaning
+    engine.dispose()
+
+
+def test_tenants_keep_their_standing(at_revision):
+    engine = at_revision("0001")
+    fill(engine, FIRST_ROWS, FIRST_TENANTS)
+    upgrade(engine)
+    with engine.connect() as connection:
         stood = standings(connection, "app")
         shown = connection.execute(
             text("SELECT tenant, standing, since, consent, missing, ready_at FROM onboarding")
@@ -136,14 +390,15 @@ def test_tenants_keep_their_standing(old):
     assert {(row.since, row.consent, row.missing, row.ready_at) for row in shown} == {(None,) * 4}
 
 
-def test_a_google_tenant_of_before_stays_ready_when_its_table_names_a_canary(old):
+def test_a_google_tenant_of_before_stays_ready_when_its_table_names_a_canary(at_revision):
     """Only a tenant that is new has to be probed first; a live one is not stopped for it."""
-    fill(old)
-    upgrade(old)
+    engine = at_revision("0001")
+    fill(engine, FIRST_ROWS, FIRST_TENANTS)
+    upgrade(engine)
     week = timedelta(days=7)
     acme = Tenant(
         "acme", Provider.GOOGLE, "sa", "conn", "mail", week, enabled=True, canary="c@acme.example"
     )
-    with old.begin() as connection:
+    with engine.begin() as connection:
         record_tenants(connection, "app", [acme])
         assert standings(connection, "app")["acme"].awaiting is None

@@ -12,8 +12,8 @@ from sqlalchemy import update
 
 from bulkgrants.consent.callback import Verdict
 from bulkgrants.ledger import consents
-from bulkgrants.ledger.consent_tables import consents as consents_table
 from bulkgrants.ledger.consents import ATTEMPTS_FOR_ONE, STRAY_ATTEMPTS, ConsentStatus, OAuthError
+from bulkgrants.ledger.tables import consents as consents_table
 from bulkgrants.ledger.tables import credentials, tenants
 from support.consents import GUID, OTHER_GUID, recorded, send_links, status_of, take
 from support.ledgers import APPLICATION, NOW, rows, wait_until_blocked

@@ -33,9 +33,7 @@ def outcomes(world, run) -> dict[str, list[str]]:
 
 
 def reasons(world, outcome: str) -> set[str]:
-    return {
-        row["detail"].split(":")[0] for row in world.rows("changes") if row["outcome"] == outcome
-    }
+    return {row["reason"] for row in world.rows("changes") if row["outcome"] == outcome}
 
 
 def statuses(world, tenant: str) -> list[str]:

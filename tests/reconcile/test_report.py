@@ -75,7 +75,7 @@ def test_hostile_cells_leave_every_table_a_table(ledger):
         connection.execute(
             update(changes)
             .where(changes.c.seq == 1)
-            .values(state="done", outcome="refused", detail=text, verified="drift")
+            .values(state="done", outcome="refused", message=text, verified="drift")
         )
         connection.execute(update(changes).where(changes.c.seq == 2).values(state="held"))
     report = closed(ledger, run)

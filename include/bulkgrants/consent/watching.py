@@ -7,11 +7,10 @@ from datetime import datetime
 from sqlalchemy import Engine, and_, exists, not_, or_, select
 
 from bulkgrants.errors import Superseded
-from bulkgrants.ledger.consent_tables import consents
 from bulkgrants.ledger.consents import ConsentStatus
 from bulkgrants.ledger.engine import reading
 from bulkgrants.ledger.onboarding import CLAIM_TERM, keep_claim
-from bulkgrants.ledger.tables import tenants
+from bulkgrants.ledger.tables import consents, tenants
 from bulkgrants.model import Awaiting
 
 _ANSWERS = (ConsentStatus.GIVEN, ConsentStatus.REFUSED)

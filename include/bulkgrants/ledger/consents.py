@@ -9,7 +9,7 @@ from enum import StrEnum
 from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.engine import Row
 
-from bulkgrants.ledger.consent_tables import consent_attempts, consents
+from bulkgrants.ledger.tables import consent_attempts, consents
 
 ATTEMPTS_FOR_ONE = 20
 """How many attempts are kept for one consent; those beyond leave no trace but a line in the log."""

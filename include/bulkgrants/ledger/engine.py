@@ -12,11 +12,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from bulkgrants.errors import Misconfigured
+from bulkgrants.ledger.tables import runs
+from bulkgrants.ledger.views import VIEWS
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
-REVISION = "0002"
+REVISION = "0003"
 """The newest migration, which this code needs."""
 
 _BUSY_MS = 60_000
@@ -88,6 +90,26 @@ def upgrade(engine: Engine) -> None:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
         command.upgrade(_alembic(connection), "head")
+        _write_comments(connection)
+
+
+def _write_comments(connection: Connection) -> None:
+    """Say in PostgreSQL's catalogue what each table, view and column means; SQLite has no such.
+
+    All are written at every upgrade and by no revision, so that they never differ from the code.
+    """
+    if connection.dialect.name != "postgresql":
+        return
+    meanings = []
+    for table in runs.metadata.tables.values():
+        meanings.append((f"TABLE {table.name}", table.comment))
+        meanings += [(f"COLUMN {column}", column.comment) for column in table.columns]
+    for name, view in VIEWS.items():
+        meanings.append((f"VIEW {name}", view.meaning))
+        meanings += [(f"COLUMN {name}.{column}", said) for column, said in view.columns.items()]
+    for what, meaning in meanings:
+        quoted = (meaning or "").replace("'", "''")
+        connection.exec_driver_sql(f"COMMENT ON {what} IS '{quoted}'")
 
 
 def require_current(engine: Engine) -> None:

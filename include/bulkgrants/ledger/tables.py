@@ -1,4 +1,4 @@
-"""The ledger's tables, as SQLAlchemy Core; `docs/ledger.md` describes them for readers of SQL.
+"""The ledger's tables, as SQLAlchemy Core; the comments are what `docs/ledger.md` says of them.
 
 Every table carries the application (its Nylas client id), so that several can share a ledger.
 E-mail addresses sort and compare by code point (collation "C") on every database.
@@ -22,239 +22,440 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from bulkgrants.ledger.columns import ID, Exact, added_text, metadata
-from bulkgrants.ledger.consent_tables import consent_attempts, consents, probes
-from bulkgrants.ledger.moments import Moment
+from bulkgrants.ledger.columns import ID, Exact, Moment, added_text, metadata
 
 
-def _run_id() -> Column[int]:
-    return Column("run_id", ID, ForeignKey("runs.id"), nullable=False)
+def _application(*, primary_key: bool = True) -> Column[str]:
+    return Column(
+        "application",
+        String(200),
+        primary_key=primary_key,
+        nullable=False,
+        comment="The Nylas application, by its client id.",
+    )
 
 
+def _run_id(*, primary_key: bool = False) -> Column[int]:
+    return Column(
+        "run_id",
+        ID,
+        ForeignKey("runs.id"),
+        primary_key=primary_key,
+        nullable=False,
+        comment="The run, `runs.id`.",
+    )
+
+
+# Laid out by hand: the meaning under the column, so that a table can be read at a glance.
+# fmt: off
 runs = Table(
-    "runs",
-    metadata,
-    Column("id", ID, primary_key=True, autoincrement=True),
-    Column("application", String(200), nullable=False),
-    Column(
-        "key", String(300), nullable=False
-    ),  # DAG id and run id; the same run finds itself again
-    Column("kind", String(20), nullable=False),  # reconcile | audit
-    Column("mode", String(20), nullable=False),  # apply | dry_run | audit
-    Column("mode_reason", Text, nullable=False, default=""),
-    Column("roster_date", Date, nullable=True),  # null for a table without partitions
-    Column("tenants", JSON(none_as_null=True), nullable=True),  # the filter; null means all
-    Column("mailbox", Text, nullable=True),  # the filter; null means all
-    Column("token", BigInteger, nullable=False, default=0),  # of the lease it was opened under
-    Column("opened_at", Moment, nullable=False),
-    Column("closed_at", Moment, nullable=True),
-    Column("entries", BigInteger, nullable=True),  # staged; null until the roster is read
-    Column("rejected", BigInteger, nullable=True),
-    Column("observed", BigInteger, nullable=True),  # null until the listing is complete
-    Column("planned_at", Moment, nullable=True),
-    Column("fingerprint", String(64), nullable=True),  # of the plan: SHA-256, hex
-    Column("counts", JSON, nullable=True),
-    Column("report", Text, nullable=True),  # Markdown
+    "runs", metadata,
+    Column("id", ID, primary_key=True, autoincrement=True, comment="Names the run elsewhere."),
+    _application(primary_key=False),
+    Column("key", String(300), nullable=False,
+           comment="DAG id and run id, as in `reconcile_grants/scheduled__2026-01-31…`. It ends "
+                   "in ` #2` where a person had the DAG run done again."),
+    Column("kind", String(20), nullable=False,
+           comment="Which DAG it belongs to: `reconcile` or `audit`."),
+    Column("mode", String(20), nullable=False,
+           comment="What it may do: `apply`, `dry_run` or `audit`; `audit` until it is let in."),
+    Column("mode_reason", Text, nullable=False, default="",
+           comment="Why it did nothing at all, in one sentence; empty where it went on."),
+    Column("roster_date", Date, comment="The roster's day; null for a table without days."),
+    Column("tenants", JSON(none_as_null=True),
+           comment="The names of the tenants it is limited to; null, of SQL or of JSON, means "
+                   "all."),
+    Column("mailbox", Text, comment="The one mailbox it is limited to; null means all."),
+    Column("token", BigInteger, nullable=False, default=0,
+           comment="The lease's token. It grows from run to run in the order in which they could "
+                   "begin; 0 before that."),
+    Column("opened_at", Moment, nullable=False,
+           comment="When it first asked to begin; it may have waited after that."),
+    Column("closed_at", Moment,
+           comment="When it ended; null while it is active, or if it was killed."),
+    Column("entries", BigInteger,
+           comment="Entries of the whole roster, whatever the run is limited to; null until read."),
+    Column("rejected", BigInteger, comment="Rejected rows of the whole roster; null until read."),
+    Column("observed", BigInteger,
+           comment="Mailboxes with a grant in the listing; null until the listing is complete."),
+    Column("planned_at", Moment, comment="When its plan was complete; null before."),
+    Column("fingerprint", String(64),
+           comment="SHA-256 of the plan's changes, in hex: equal plans have equal fingerprints. "
+                   "Null before the plan."),
+    Column("counts", JSON,
+           comment="What the view `run_counts` shows as columns, and `skip:` with each reason of a "
+                   "skip. Null until it is planned; empty if it closed without a plan."),
+    Column("report", Text,
+           comment="The report in Markdown, at most 50 rows of each list; null until it is "
+                   "closed."),
     UniqueConstraint("application", "key"),
+    comment="One row for each run, written by every step. Keep the rows: the newest roster that "
+            "was applied is known from them.",
 )
 
 leases = Table(
-    "leases",
-    metadata,
-    Column("application", String(200), primary_key=True),
-    Column("run_id", ID, nullable=True),  # null when free
-    Column("token", BigInteger, nullable=False),  # grows with every change of hands
-    Column("expires_at", Moment, nullable=False),
+    "leases", metadata,
+    _application(),
+    Column("run_id", ID, comment="The run that holds the lease; null when it is free."),
+    Column("token", BigInteger, nullable=False, comment="Grows whenever the lease changes hands."),
+    Column("expires_at", Moment, nullable=False,
+           comment="After that another run may take the lease; work renews it."),
+    comment="Which run may write, one row for each application.",
 )
 
 budgets = Table(
-    "budgets",
-    metadata,
-    Column("application", String(200), primary_key=True),
-    Column("next_slot", Float(53), nullable=False),  # Unix seconds by the database's clock
-    Column("per_second", Float(53), nullable=False),  # what the refusals have left of the ceiling
-    Column("ceiling", Float(53), nullable=False),  # as configured
-    Column("changed_at", Float(53), nullable=False),  # when per_second last changed; Unix seconds
+    "budgets", metadata,
+    _application(),
+    Column("next_slot", Float(53), nullable=False,
+           comment="The next free slot, in Unix seconds with fractions, by the database's clock."),
+    Column("per_second", Float(53), nullable=False,
+           comment="Calls a second now: what refusals have left of the ceiling."),
+    Column("ceiling", Float(53), nullable=False, comment="Calls a second, as the connection says."),
+    Column("changed_at", Float(53), nullable=False,
+           comment="When `per_second` last changed, in Unix seconds by the database's clock."),
+    comment="The rate budget that all processes share, one row for each application.",
 )
 
 tenants = Table(
-    "tenants",
-    metadata,
-    Column("application", String(200), primary_key=True),
-    Column("tenant", Exact, primary_key=True),
-    Column("provider", String(20), nullable=False),
-    Column("credential", Text, nullable=False),
-    Column("secret_conn_id", Text, nullable=False),
-    Column("scopes", Text, nullable=False),
-    Column("grace_seconds", BigInteger, nullable=False),
-    Column("enabled", Boolean, nullable=False),
-    Column("listed", Boolean, nullable=False),  # whether the tenants table still names it
-    Column("awaiting", String(20), nullable=True),  # consent | propagation | null when ready
-    Column("quarantined_until", Moment, nullable=True),
-    Column("quarantine_reason", Text, nullable=False, default=""),
-    added_text("microsoft_tenant"),  # a tenant id or `common`, as the tenants table says
-    added_text("canary"),  # the address that shows whether the provider honours what was given
-    added_text("required_scopes"),  # what the canary's grant must carry
-    added_text("consent_scopes"),  # an override for the consent link
-    added_text("azure_manifest"),  # the name of a file
-    Column("awaiting_since", Moment, nullable=True),  # null until onboarding takes the tenant up
-    added_text("stopped"),  # refused | expired: not taken up again until a person asks for it
-    Column("ready_at", Moment, nullable=True),
-    Column("claimed_by", String(300), nullable=True),  # DAG id and run id of the onboarding run
-    Column("claimed_until", Moment, nullable=True),
+    "tenants", metadata,
+    _application(),
+    Column("tenant", Exact, primary_key=True, comment="The tenant's name."),
+    Column("provider", String(20), nullable=False,
+           comment="Its provider: `google` or `microsoft`."),
+    Column("credential", Text, nullable=False, comment="The name of its credential at Nylas."),
+    Column("secret_conn_id", Text, nullable=False,
+           comment="The id of the Airflow connection with the credential's secret. Empty for "
+                   "Microsoft where the connector's own secret is used."),
+    Column("scopes", Text, nullable=False,
+           comment="The scopes for entries that name none; empty for Microsoft."),
+    Column("grace_seconds", BigInteger, nullable=False,
+           comment="How long an orphan of ours is left alone, in seconds."),
+    Column("enabled", Boolean, nullable=False, comment="Whether anything is done for it."),
+    Column("listed", Boolean, nullable=False,
+           comment="Whether the tenants table still has the tenant."),
+    Column("awaiting", String(20),
+           comment="What it waits for: `consent` or `propagation`. Null when it is ready, as a "
+                   "new Google tenant without a canary is at once."),
+    Column("quarantined_until", Moment,
+           comment="Left alone until then; null if it never was quarantined, or was freed."),
+    Column("quarantine_reason", Text, nullable=False, default="",
+           comment="Why it was quarantined last; empty if it never was, or was freed."),
+    added_text("microsoft_tenant",
+               "The tenant's id or domain at Microsoft, or `common`. Empty for Google, and where "
+               "the connection may name it."),
+    added_text("canary", "The address of the mailbox it is probed with; empty for none."),
+    added_text("required_scopes",
+               "What the canary's grant must carry, sorted and separated by blanks."),
+    added_text("consent_scopes",
+               "What the consent link asks for instead of the Azure app's own scopes; empty for "
+               "those."),
+    added_text("azure_manifest", "The file with the Azure app's manifest; empty for none."),
+    Column("awaiting_since", Moment,
+           comment="Since when it has waited; null once it is ready, and until `onboard_tenants` "
+                   "has taken it up."),
+    added_text("stopped",
+               "`refused` or `expired`: it is not taken up again until a person asks for it. "
+               "Otherwise empty."),
+    Column("ready_at", Moment,
+           comment="When its canary's grant carried all required scopes; null before, after its "
+                   "consent was lost, and where nothing had to be probed."),
+    Column("claimed_by", String(300),
+           comment="DAG id and run id of the onboarding run that works on it; null if none does."),
+    Column("claimed_until", Moment,
+           comment="After that another onboarding run may take it; null like `claimed_by`."),
+    comment="The tenants table of the warehouse as it was read last, and what each tenant waits "
+            "for. The view `onboarding` has it in words.",
+)
+
+consents = Table(
+    "consents", metadata,
+    Column("id", ID, primary_key=True, autoincrement=True, comment="Names the row."),
+    _application(primary_key=False),
+    Column("tenant", Exact, nullable=False, comment="The tenant."),
+    Column("credential_id", String(100), nullable=False,
+           comment="The credential at Nylas that the link is for."),
+    Column("microsoft_tenant", Text, nullable=False,
+           comment="Whose admin was asked: a tenant's id or domain, or `common` for any."),
+    Column("redirect_uri", Text, nullable=False, comment="Where the answer was to go."),
+    Column("state_hash", String(64), nullable=False,
+           comment="SHA-256 of the link's state, in hex; the state itself is not stored."),
+    Column("status", String(10), nullable=False,
+           comment="`pending` until the admin said yes (`given`) or no (`refused`); `expired` if "
+                   "the link was replaced unanswered; `lost` if the provider no longer honours "
+                   "the yes."),
+    Column("requested_at", Moment, nullable=False, comment="When the link was made."),
+    Column("expires_at", Moment, nullable=False, comment="Until when it can be answered."),
+    Column("answered_at", Moment, comment="When it was answered; null while it is not."),
+    Column("admin_tenant", Text, nullable=False, default="",
+           comment="The tenant's id in the answer, a hint and no proof; empty if it had none."),
+    Column("error", Text, nullable=False, default="",
+           comment="The answer's error; empty with a yes."),
+    Column("error_code", Text, nullable=False, default="",
+           comment="Nylas' number for the error; empty for none."),
+    Column("error_description", Text, nullable=False, default="",
+           comment="Microsoft's words, which may quote an address; empty for none."),
+    Column("error_uri", Text, nullable=False, default="",
+           comment="Microsoft's page about the error; empty for none."),
+    UniqueConstraint("state_hash"),
+    Index(None, "application", "tenant"),
+    comment="One row for each consent link that was made for a Microsoft tenant, and the admin's "
+            "answer.",
+)
+
+consent_attempts = Table(
+    "consent_attempts", metadata,
+    Column("id", ID, primary_key=True, autoincrement=True, comment="Names the row."),
+    Column("consent_id", ID, ForeignKey("consents.id"),
+           comment="`consents.id`; null if the state was not one of ours."),
+    Column("at", Moment, nullable=False, comment="When it arrived."),
+    Column("verdict", String(20), nullable=False,
+           comment="`given`, `refused`, `repeated`, `malformed`, `too_long`, `unknown`, `used`, "
+                   "`expired` or `mismatched`. Only the first two change a consent."),
+    Column("detail", Text, nullable=False, default="",
+           comment="The error and Microsoft's words, at most 300 characters, never the state; "
+                   "empty without an error."),
+    Index(None, "consent_id", "at"),
+    comment="Attempts to answer a consent link, at most 20 for each consent and 60 an hour "
+            "without one. Rows without a consent are kept for 90 days at most.",
+)
+
+probes = Table(
+    "probes", metadata,
+    Column("id", ID, primary_key=True, autoincrement=True, comment="Names the row."),
+    _application(primary_key=False),
+    Column("tenant", Exact, nullable=False, comment="The tenant."),
+    Column("email", Exact, nullable=False, comment="The canary."),
+    Column("at", Moment, nullable=False, comment="When the canary's grant was asked for."),
+    Column("outcome", String(10), nullable=False,
+           comment="`granted`: with all required scopes; `partial`: scopes are missing; "
+                   "`refused`: by Nylas or the provider; `unserved`: not answered, so nothing is "
+                   "known."),
+    Column("missing", Text, nullable=False, default="",
+           comment="The required scopes that the grant lacked, separated by blanks; all of them "
+                   "without a grant."),
+    added_text("reason", "Why it was refused, as in `changes`; empty if it was not.", 40),
+    added_text("code", "The known error, such as `AADSTS65001`; empty for none or another.", 100),
+    Column("message", Text, nullable=False, default="",
+           comment="What was answered instead of a grant, at most 1000 characters; empty with "
+                   "one."),
+    Index(None, "application", "tenant", "at"),
+    comment="One row for each time a canary's grant was asked for, to see what the provider "
+            "honours.",
 )
 
 credentials = Table(
-    "credentials",
-    metadata,
-    Column("application", String(200), primary_key=True),
-    Column("provider", String(20), primary_key=True),
-    Column("name", Exact, primary_key=True),
-    Column("credential_type", String(20), nullable=False),
-    Column("credential_id", String(100), nullable=False),
-    Column("fingerprint", String(64), nullable=False),  # keyed; the secret itself is nowhere here
-    Column("registered_at", Moment, nullable=False),
-    Column("rotated_at", Moment, nullable=True),
+    "credentials", metadata,
+    _application(),
+    Column("provider", String(20), primary_key=True, comment="Its connector's provider."),
+    Column("name", Exact, primary_key=True,
+           comment="Its name at Nylas, as the tenants table has it."),
+    Column("credential_type", String(20), nullable=False,
+           comment="As Nylas names it: `serviceaccount`, `adminconsent` or `connector`, which is "
+                   "not written yet."),
+    Column("credential_id", String(100), nullable=False, comment="Its id at Nylas."),
+    Column("fingerprint", String(64), nullable=False,
+           comment="HMAC-SHA-256 of its secret, in hex, with a key derived from the API key."),
+    Column("registered_at", Moment, nullable=False,
+           comment="When the ledger first knew it under this id."),
+    Column("rotated_at", Moment, comment="When its secret last changed; null if it never did."),
+    comment="What `register_credentials` has registered at Nylas, by name.",
 )
 
 entries = Table(
-    "entries",
-    metadata,
-    Column("application", String(200), nullable=False),
-    Column("provider", String(20), nullable=False),
-    Column("email", Exact, nullable=False),
-    Column("tenant", Exact, nullable=False),
-    Column("scopes", Text, nullable=False),
-    Column("credential_id", String(100), nullable=True),
-    Column("row_number", BigInteger, nullable=False),  # in the order the warehouse gave, from 1
+    "entries", metadata,
+    _application(primary_key=False),
+    Column("provider", String(20), nullable=False, comment="The tenant's provider."),
+    Column("email", Exact, nullable=False, comment="The mailbox."),
+    Column("tenant", Exact, nullable=False, comment="The tenant."),
+    Column("scopes", Text, nullable=False, comment="The scopes asked for; empty for Microsoft."),
+    Column("credential_id", String(100),
+           comment="The credential at Nylas; null while it is not registered."),
+    Column("row_number", BigInteger, nullable=False, comment="From 1, in the warehouse's order."),
     Index(None, "application", "provider", "email"),
+    comment="The entries of the roster that was read last, replaced by the next. Unlogged on "
+            "PostgreSQL: empty after a crash of the server.",
 )
 
 rejects = Table(
-    "rejects",
-    metadata,
-    Column("id", ID, primary_key=True, autoincrement=True),
+    "rejects", metadata,
+    Column("id", ID, primary_key=True, autoincrement=True, comment="Names the row."),
     _run_id(),
-    Column("row_number", BigInteger, nullable=False),
-    Column("tenant", Text, nullable=False),  # as written, bounded
-    Column("email", Text, nullable=False),  # as written, bounded
-    Column("provider", String(20), nullable=True),  # with mailbox: whose grant is left alone
-    Column("mailbox", Exact, nullable=True),  # the normalised address, where there is one
-    Column("reason", String(40), nullable=False),
-    Column("sentence", Text, nullable=False),  # what the analyst should change
+    Column("row_number", BigInteger, nullable=False, comment="From 1, in the warehouse's order."),
+    Column("tenant", Text, nullable=False, comment="As written, cut at 200 characters."),
+    Column("email", Text, nullable=False,
+           comment="As written, cut at 200 characters; of duplicates the normalised address."),
+    Column("provider", String(20), comment="The tenant's provider; null if it is unknown."),
+    Column("mailbox", Exact,
+           comment="The normalised address, whose grant is left alone; null if it cannot be read."),
+    Column("reason", String(40), nullable=False,
+           comment="`empty_tenant`, `unknown_tenant`, `empty_email`, `bad_address`, `not_text`, "
+                   "`provider_mismatch`, `unknown_credential`, `scopes_not_allowed`, "
+                   "`unreadable_scopes`, `duplicate` or `conflicting_duplicate`."),
+    Column("sentence", Text, nullable=False, comment="What the row's author should change."),
     Index(None, "run_id", "mailbox"),
+    comment="The roster's rows that could not become entries.",
 )
 
 observed = Table(
-    "observed",
-    metadata,
-    Column("application", String(200), nullable=False),
-    Column("grant_id", String(100), nullable=False),
-    Column("provider", String(20), nullable=False),
-    Column("email", Exact, nullable=False),
-    Column("status", String(10), nullable=False),
-    Column("scopes", Text, nullable=False),
-    Column("credential_id", String(100), nullable=True),
-    Column("blocked", Boolean, nullable=False),
-    Column("created_at", BigInteger, nullable=False),  # Unix seconds, as the API gives them
-    Column("updated_at", BigInteger, nullable=False),
+    "observed", metadata,
+    _application(primary_key=False),
+    Column("grant_id", String(100), nullable=False, comment="The grant at Nylas."),
+    Column("provider", String(20), nullable=False, comment="Its provider."),
+    Column("email", Exact, nullable=False, comment="The mailbox."),
+    Column("status", String(10), nullable=False, comment="At Nylas: `valid` or `invalid`."),
+    Column("scopes", Text, nullable=False, comment="As in `grants`."),
+    Column("credential_id", String(100), comment="The credential that made it; null without one."),
+    Column("blocked", Boolean, nullable=False, comment="Whether Nylas has blocked it."),
+    Column("created_at", BigInteger, nullable=False, comment="Made, in Unix seconds."),
+    Column("updated_at", BigInteger, nullable=False,
+           comment="Last authenticated, in Unix seconds."),
     Index(None, "application", "provider", "email"),
+    comment="The listing of grants that was read last, replaced by the next. Unlogged on "
+            "PostgreSQL: empty after a crash of the server.",
 )
 
 grants = Table(
-    "grants",
-    metadata,
-    Column("application", String(200), primary_key=True),
-    Column("provider", String(20), primary_key=True),
-    Column("email", Exact, primary_key=True),
-    Column("grant_id", String(100), nullable=False),
-    Column("status", String(10), nullable=False),  # valid | invalid
-    Column("scopes", Text, nullable=False),
-    Column("credential_id", String(100), nullable=True),
-    Column("blocked", Boolean, nullable=False),
-    Column("created_at", BigInteger, nullable=False),
-    Column("updated_at", BigInteger, nullable=False),
-    Column("owned", Boolean, nullable=False, default=False),
-    Column("tenant", Exact, nullable=True),  # of its last entry; null for what was never desired
-    Column("orphan_since", Moment, nullable=True),  # null while it has an entry
-    Column(
-        "gone_at", Moment, nullable=True
-    ),  # when a listing first lacked it; null while it exists
+    "grants", metadata,
+    _application(),
+    Column("provider", String(20), primary_key=True,
+           comment="The provider; foreign grants may have others than `google` and `microsoft`."),
+    Column("email", Exact, primary_key=True, comment="The mailbox."),
+    Column("grant_id", String(100), nullable=False, comment="The grant at Nylas."),
+    Column("status", String(10), nullable=False, comment="At Nylas: `valid` or `invalid`."),
+    Column("scopes", Text, nullable=False,
+           comment="Sorted and separated by blanks, without the identity scopes."),
+    Column("credential_id", String(100), comment="The credential that made it; null without one."),
+    Column("blocked", Boolean, nullable=False, comment="Whether Nylas has blocked it."),
+    Column("created_at", BigInteger, nullable=False,
+           comment="When it was made, in Unix seconds by Nylas' clock."),
+    Column("updated_at", BigInteger, nullable=False,
+           comment="When it was last authenticated, in Unix seconds by Nylas' clock."),
+    Column("owned", Boolean, nullable=False, default=False,
+           comment="Whether we made it, or found it just as the roster asks."),
+    Column("tenant", Exact, comment="Of its last entry; null if it never had one."),
+    Column("orphan_since", Moment,
+           comment="The first plan that found it, ours, without an entry; null while it has one, "
+                   "and for foreign grants."),
+    Column("gone_at", Moment, comment="The first listing without it; null while it exists."),
+    comment="The application's grants, one row for each mailbox. A grant that a listing lacks is "
+            "kept as gone until you delete it.",
 )
 
 escrow = Table(
-    "escrow",
-    metadata,
-    Column("application", String(200), primary_key=True),
-    Column("provider", String(20), primary_key=True),
-    Column("email", Exact, primary_key=True),
-    Column("tenant", Exact, nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("refusals", Integer, nullable=False),
-    Column("first_refused_at", Moment, nullable=False),
-    Column("due_at", Moment, nullable=True),  # null once given up
+    "escrow", metadata,
+    _application(),
+    Column("provider", String(20), primary_key=True, comment="`google` or `microsoft`."),
+    Column("email", Exact, primary_key=True, comment="The mailbox."),
+    Column("tenant", Exact, nullable=False, comment="The entry's tenant when it was refused."),
+    Column("reason", Text, nullable=False,
+           comment="Why it was refused last: `mailbox_unknown` or `grant_blocked`."),
+    added_text("code", "The known error of that refusal; empty for another.", 100),
+    added_text("message", "That refusal in a sentence, at most 400 characters; empty in old rows."),
+    Column("refusals", Integer, nullable=False, comment="How often it was refused in a row."),
+    Column("first_refused_at", Moment, nullable=False, comment="The first of those refusals."),
+    Column("due_at", Moment,
+           comment="Not tried before: after 6 hours, 12 hours, then daily. Null once it is given "
+                   "up, after 28 days."),
+    comment="Mailboxes that were refused for a reason of their own. A row is deleted when a "
+            "change succeeds, but not when the mailbox leaves the roster.",
 )
 
 changes = Table(
-    "changes",
-    metadata,
-    Column("run_id", ID, ForeignKey("runs.id"), primary_key=True),
-    Column("seq", BigInteger, primary_key=True, autoincrement=False),  # from 1, in plan order
-    Column("kind", String(10), nullable=False),  # create | renew | rescope | revoke
-    Column("provider", String(20), nullable=False),
-    Column("email", Exact, nullable=False),
-    Column("tenant", Exact, nullable=True),
-    Column("scopes", Text, nullable=False),
-    Column("credential_id", String(100), nullable=True),
-    Column("grant_id", String(100), nullable=True),  # the one before, then the one after
-    Column("state", String(10), nullable=False),  # planned | held | done
-    Column("outcome", String(10), nullable=True),
-    Column("detail", Text, nullable=False, default=""),
-    Column("verified", String(10), nullable=True),  # verified | drift
-    Column("done_at", Moment, nullable=True),
-    Column("grant_updated_at", BigInteger, nullable=True),  # Unix seconds, by Nylas' clock
+    "changes", metadata,
+    _run_id(primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False,
+           comment="From 1, in plan order: broken grants, missing ones, other scopes, orphans."),
+    Column("kind", String(10), nullable=False, comment="`create`, `renew`, `rescope` or `revoke`."),
+    Column("provider", String(20), nullable=False, comment="The mailbox's provider."),
+    Column("email", Exact, nullable=False, comment="The mailbox."),
+    Column("tenant", Exact, comment="The entry's tenant, or its last one; null if it had none."),
+    Column("scopes", Text, nullable=False,
+           comment="The scopes asked for, sorted and separated by blanks; of a `revoke` those it "
+                   "has."),
+    Column("credential_id", String(100), comment="The credential at Nylas; null for a `revoke`."),
+    Column("grant_id", String(100),
+           comment="The grant before the change, then the one after it; null while there is none."),
+    Column("state", String(10), nullable=False,
+           comment="`planned`, `held` or `done`. Runs of another mode than `apply` leave it "
+                   "`planned`; what is `held` is never applied."),
+    Column("outcome", String(10),
+           comment="`granted`, `renewed`, `rescoped`, `refused` or `skipped`; null until it is "
+                   "done."),
+    added_text("reason",
+               "Why it was refused (`mailbox_unknown`, `grant_blocked`, `delegation_missing`, "
+               "`secret_invalid`, `consent_missing`, `tenant_misconfigured` or `other`) or "
+               "skipped (`tenant_quarantined`, `awaiting_consent` or `awaiting_propagation`); "
+               "else empty.", 40),
+    added_text("code", "The known error, such as `AADSTS65001`; empty for none or another.", 100),
+    Column("message", Text, nullable=False, default="",
+           comment="The reason in a sentence, at most 400 characters; empty if it was not "
+                   "refused or skipped."),
+    Column("verified", String(10),
+           comment="What reading back showed: `verified` or `drift`. Null before, and where "
+                   "nothing was made."),
+    Column("done_at", Moment, comment="When it was done; null before."),
+    Column("grant_updated_at", BigInteger,
+           comment="When Nylas authenticated the grant, in Unix seconds; null where nothing was "
+                   "made."),
     Index(None, "run_id", "grant_id"),
+    comment="The plan of each run: one row for each intended change, and what became of it.",
 )
 
 skips = Table(
-    "skips",
-    metadata,
-    Column("run_id", ID, ForeignKey("runs.id"), primary_key=True),
-    Column("provider", String(20), primary_key=True),
-    Column("email", Exact, primary_key=True),
-    Column("tenant", Exact, nullable=True),
-    Column("grant_id", String(100), nullable=True),
-    Column("reason", String(40), nullable=False),
-    Column("detail", Text, nullable=False, default=""),
+    "skips", metadata,
+    _run_id(primary_key=True),
+    Column("provider", String(20), primary_key=True, comment="`google` or `microsoft`."),
+    Column("email", Exact, primary_key=True, comment="The mailbox."),
+    Column("tenant", Exact, comment="The entry's tenant, or its last one; null if it had none."),
+    Column("grant_id", String(100), comment="Its grant; null if it has none."),
+    Column("reason", String(40), nullable=False,
+           comment="The first that applies of `tenant_disabled`, `grant_blocked`, "
+                   "`awaiting_consent`, `awaiting_propagation`, `tenant_quarantined`, `given_up`, "
+                   "`in_escrow`, `credential_not_registered`, `credential_differs`, "
+                   "`roster_row_rejected` and `in_grace`."),
+    Column("detail", Text, nullable=False, default="",
+           comment="Until when, or because of what; may be empty."),
+    comment="Mailboxes that differ and were left as they are on purpose, by run. Foreign grants "
+            "are not here but in the view `orphans`.",
 )
 
 batches = Table(
-    "batches",
-    metadata,
-    Column("run_id", ID, ForeignKey("runs.id"), primary_key=True),
-    Column("batch", Integer, primary_key=True, autoincrement=False),  # from 1
-    Column("first_seq", BigInteger, nullable=False),
-    Column("last_seq", BigInteger, nullable=False),
-    Column("claim", Integer, nullable=False, default=0),  # grows each time a task takes it up
-    Column("closed_at", Moment, nullable=True),
+    "batches", metadata,
+    _run_id(primary_key=True),
+    Column("batch", Integer, primary_key=True, autoincrement=False, comment="From 1."),
+    Column("first_seq", BigInteger, nullable=False, comment="Its first `changes.seq`."),
+    Column("last_seq", BigInteger, nullable=False, comment="Its last `changes.seq`."),
+    Column("claim", Integer, nullable=False, default=0,
+           comment="How often a task has taken it up; only the last one may write."),
+    Column("closed_at", Moment, comment="When all of it was done; null before."),
+    comment="The parts of a plan, one for each mapped task; only runs of mode `apply` have any.",
 )
 
 attempts = Table(
-    "attempts",
-    metadata,
-    Column("run_id", ID, ForeignKey("runs.id"), primary_key=True),
-    Column("seq", BigInteger, primary_key=True, autoincrement=False),  # of the change
-    Column("number", Integer, primary_key=True, autoincrement=False),  # from 1, over all tasks
-    Column("claim", Integer, nullable=False),  # the batch's claim under which it was made
-    Column("intended_at", Moment, nullable=False),
-    Column("ended_at", Moment, nullable=True),  # null: the process died before it knew
-    Column("outcome", String(20), nullable=True),  # an Outcome, `retried` or `stopped`
-    Column("http_status", Integer, nullable=True),
-    Column("message", Text, nullable=False, default=""),  # bounded, without secrets
+    "attempts", metadata,
+    _run_id(primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False, comment="The `changes.seq`."),
+    Column("number", Integer, primary_key=True, autoincrement=False,
+           comment="From 1, over all tasks that worked on the change."),
+    Column("claim", Integer, nullable=False, comment="The `batches.claim` that made it."),
+    Column("intended_at", Moment, nullable=False, comment="When it was about to be made."),
+    Column("ended_at", Moment,
+           comment="When its end was recorded; null while it is active, or if the process died."),
+    Column("outcome", String(20),
+           comment="`granted`, `renewed`, `rescoped`, `refused` or `skipped` (nothing was sent), "
+                   "which end the change; `retried` or `stopped`, which do not. Null like "
+                   "`ended_at`."),
+    Column("http_status", Integer,
+           comment="Of the answer; 0 where there was none, null like `ended_at`."),
+    Column("message", Text, nullable=False, default="",
+           comment="The error in a sentence, at most 400 characters; empty for none."),
+    comment="One row for each API call for a change, written before the call and again after it.",
 )
+
+# fmt: on
 
 STAGING = (entries, observed)
 """Tables that hold one run's input; unlogged on PostgreSQL, as the run can always read it again."""
 
-ONBOARDING = (consents, consent_attempts, probes)
-"""Described in a file of their own, and named here so that importing this one imports all."""
+INTERNAL = (*STAGING, batches, leases, budgets)
+"""Tables that may change with every release; readers can build on all others."""

@@ -1,17 +1,65 @@
 """The ledger's views: the stable interface for readers of SQL (`docs/ledger.md`).
 
-A view may use those before it, and one that is added needs a revision that makes it. Columns are
-named one by one, since PostgreSQL reads a star when the view is made and SQLite when it is asked.
-Only `orphans` and `fates` show e-mail addresses; `onboarding` shows what Microsoft said, which may
-quote one.
+What is here is the newest form of each view, with the meaning of its columns. The revisions make
+the views, each from a text of its own, so that a change here needs a revision that makes it too.
+A view may use those before it. Columns are named one by one, since PostgreSQL reads a star when
+the view is made and SQLite when it is asked. On SQLite `->>` is `json_extract`.
 """
 
 from __future__ import annotations
 
-import re
+from dataclasses import dataclass
 
-VIEWS: dict[str, str] = {
-    "run_counts": """
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A view as readers see it."""
+
+    meaning: str
+    columns: dict[str, str]
+    """What each column means."""
+    query: str
+
+
+VIEWS: dict[str, View] = {
+    "run_counts": View(
+        meaning="One row for each run, with its counts as columns. It shows no address.",
+        columns={
+            "run_id": "`runs.id`.",
+            "application": "The Nylas application, by its client id.",
+            "key": "DAG id and run id.",
+            "kind": "`reconcile` or `audit`.",
+            "mode": "`apply`, `dry_run` or `audit`.",
+            "mode_reason": "Why it did nothing at all; empty where it went on.",
+            "roster_date": "The roster's day; null for a table without days.",
+            "whole": "Whether it was for every tenant and mailbox.",
+            "opened_at": "When it first asked to begin.",
+            "planned_at": "When its plan was complete; null before.",
+            "closed_at": "When it ended; null while it is active, or if it was killed.",
+            "entries": "Entries of the whole roster; null until read.",
+            "rejected": "Rejected rows of the whole roster; null until read.",
+            "observed": (
+                "Mailboxes with a grant in the listing; null until the listing is complete."
+            ),
+            "unchanged": "Mailboxes that were as they should be.",
+            "foreign_grants": "Grants without an entry that are not ours.",
+            "creates": "Planned changes of kind `create`.",
+            "renews": "Planned changes of kind `renew`.",
+            "rescopes": "Planned changes of kind `rescope`.",
+            "revokes": "Changes of kind `revoke`; they are held, and nothing is deleted.",
+            "granted": (
+                "Changes with the outcome `granted`; outcomes are 0 until the run is closed."
+            ),
+            "renewed": "Changes with the outcome `renewed`.",
+            "rescoped": "Changes with the outcome `rescoped`.",
+            "refused": "Changes with the outcome `refused`.",
+            "skipped": "Changes with the outcome `skipped`: planned, then overtaken.",
+            "left_open": "Planned changes that were not done when the run was closed.",
+            "verified": "Changes that were read back as they were made.",
+            "drifted": "Changes that were not found so when they were read back.",
+            "attempts": "API calls made, or about to be made, for changes.",
+        },
+        query="""
         SELECT r.id AS run_id, r.application, r.key, r.kind, r.mode, r.mode_reason, r.roster_date,
                (r.mailbox IS NULL AND r.tenants IS NULL) AS whole,
                r.opened_at, r.planned_at, r.closed_at, r.entries, r.rejected, r.observed,
@@ -32,7 +80,20 @@ VIEWS: dict[str, str] = {
                coalesce(CAST(r.counts ->> 'attempts' AS BIGINT), 0) AS attempts
         FROM runs r
     """,
-    "latest_runs": """
+    ),
+    "latest_runs": View(
+        meaning="The newest run of each kind that has a plan. It shows no address.",
+        columns={
+            "run_id": "`runs.id`.",
+            "application": "The Nylas application, by its client id.",
+            "kind": "`reconcile` or `audit`.",
+            "mode": "`apply`, `dry_run` or `audit`.",
+            "roster_date": "The roster's day; null for a table without days.",
+            "whole": "Whether it was for every tenant and mailbox.",
+            "planned_at": "When its plan was complete.",
+            "closed_at": "When it ended; null while it is active, or if it was killed.",
+        },
+        query="""
         SELECT p.run_id, p.application, p.kind, p.mode, p.roster_date, p.whole, p.planned_at,
                p.closed_at
         FROM (
@@ -45,9 +106,23 @@ VIEWS: dict[str, str] = {
         ) p
         WHERE p.place = 1
     """,
+    ),
     # Tokens, not ids, tell the order: a run may wait while a later one takes the lease before it.
     # Materialized, since PostgreSQL would otherwise count the entries anew for every orphan.
-    "latest_rosters": """
+    "latest_rosters": View(
+        meaning="The roster that was read last, for each application. It shows no address.",
+        columns={
+            "application": "The Nylas application, by its client id.",
+            "run_id": "The run that read it; its rejected rows are in `rejects`.",
+            "roster_date": "Its day; null for a table without days.",
+            "entries": "How many entries it has.",
+            "rejected": "How many of its rows were rejected.",
+            "complete": (
+                "Whether all entries are still staged: not after a crash of PostgreSQL, until the "
+                "next run reads its roster."
+            ),
+        },
+        query="""
         WITH staged AS MATERIALIZED (
             SELECT e.application, count(*) AS entries FROM entries e GROUP BY e.application
         )
@@ -64,7 +139,28 @@ VIEWS: dict[str, str] = {
         LEFT JOIN staged s ON s.application = r.application
         WHERE r.place = 1
     """,
-    "coverage": """
+    ),
+    "coverage": View(
+        meaning=(
+            "One row for each tenant: how many mailboxes of its newest roster have a grant. Empty "
+            "while `latest_rosters.complete` is false. It shows no address."
+        ),
+        columns={
+            "application": "The Nylas application, by its client id.",
+            "tenant": "The tenant, also one without entries.",
+            "provider": "Its provider: `google` or `microsoft`.",
+            "run_id": "The run that read the roster.",
+            "roster_date": "The roster's day; null for a table without days.",
+            "desired": "Its entries: the sum of the next four.",
+            "granted": (
+                "Those with a valid grant that is not blocked, whatever its scopes and credential."
+            ),
+            "missing": "Those without a grant.",
+            "invalid": "Those whose grant is invalid and not blocked.",
+            "blocked": "Those whose grant Nylas has blocked.",
+            "in_escrow": "Those in escrow or given up, whatever their grant.",
+        },
+        query="""
         SELECT t.application, t.tenant, t.provider, n.run_id, n.roster_date,
                coalesce(s.desired, 0) AS desired, coalesce(s.granted, 0) AS granted,
                coalesce(s.missing, 0) AS missing, coalesce(s.invalid, 0) AS invalid,
@@ -88,7 +184,32 @@ VIEWS: dict[str, str] = {
         ) s ON s.application = t.application AND s.tenant = t.tenant
         WHERE n.complete AND (t.listed OR s.desired IS NOT NULL)
     """,
-    "orphans": """
+    ),
+    "orphans": View(
+        meaning=(
+            "Grants whose mailbox has no entry in the newest roster, ours and foreign. Empty while "
+            "`latest_rosters.complete` is false."
+        ),
+        columns={
+            "application": "The Nylas application, by its client id.",
+            "provider": (
+                "The provider; foreign grants may have others than `google` and `microsoft`."
+            ),
+            "email": "The mailbox.",
+            "tenant": "The tenant of its last entry; null if it never had one.",
+            "grant_id": "The grant at Nylas.",
+            "status": "At Nylas: `valid` or `invalid`.",
+            "owned": "Whether it is ours; if not, it is foreign.",
+            "orphan_since": (
+                "The first plan that found it without an entry; null for foreign grants, and until "
+                "a plan was made."
+            ),
+            "rejected": (
+                "Whether its mailbox is in a rejected row of the roster: it is then left alone, "
+                "and has no grace that ends."
+            ),
+        },
+        query="""
         SELECT g.application, g.provider, g.email, g.tenant, g.grant_id, g.status, g.owned,
                g.orphan_since,
                EXISTS (
@@ -103,29 +224,104 @@ VIEWS: dict[str, str] = {
             WHERE e.application = g.application AND e.provider = g.provider AND e.email = g.email
         )
     """,
-    "fates": """
+    ),
+    "fates": View(
+        meaning=(
+            "What happened to each mailbox in each run, from changes, skips and rejected rows. A "
+            "mailbox that was as it should be has no row; neither has a rejected row without a "
+            "readable address."
+        ),
+        columns={
+            "run_id": "`runs.id`.",
+            "application": "The Nylas application, by its client id.",
+            "roster_date": "The roster's day; null for a table without days.",
+            "provider": "The provider; null for a rejected row of an unknown tenant.",
+            "email": "The mailbox.",
+            "tenant": "The tenant; null for an orphan that never had one.",
+            "grant_id": "The grant; null where it is not known.",
+            "change": (
+                "The planned `create`, `renew`, `rescope` or `revoke`; null for skips and rejected "
+                "rows."
+            ),
+            "fate": (
+                "`granted`, `renewed`, `rescoped`, `refused`, `skipped`, `rejected`, or "
+                "`revoke held`; where the change was not done, `create planned`, `renew planned` "
+                "or `rescope planned`."
+            ),
+            "reason": "The `reason` of `changes`, `skips` or `rejects`; empty where all went well.",
+            "message": "The reason in a sentence, which may quote an address; may be empty.",
+            "verified": (
+                "What reading back showed: `verified` or `drift`; null where nothing was read back."
+            ),
+            "happened_at": (
+                "When the change was done; else when the plan was made; of a rejected row when the "
+                "run was opened."
+            ),
+        },
+        query="""
         SELECT c.run_id, r.application, r.roster_date, c.provider, c.email, c.tenant, c.grant_id,
-               c.kind AS change, coalesce(c.outcome, c.kind || ' ' || c.state) AS fate, c.detail,
-               c.verified, coalesce(c.done_at, r.planned_at) AS happened_at
+               c.kind AS change, coalesce(c.outcome, c.kind || ' ' || c.state) AS fate, c.message,
+               c.verified, coalesce(c.done_at, r.planned_at) AS happened_at, c.reason
         FROM changes c
         JOIN runs r ON r.id = c.run_id
         UNION ALL
         SELECT s.run_id, r.application, r.roster_date, s.provider, s.email, s.tenant, s.grant_id,
-               NULL AS change, 'skipped' AS fate,
-               CASE WHEN s.detail = '' THEN s.reason ELSE s.reason || ': ' || s.detail END,
-               NULL AS verified, r.planned_at AS happened_at
+               NULL AS change, 'skipped' AS fate, s.detail, NULL AS verified,
+               r.planned_at AS happened_at, s.reason
         FROM skips s
         JOIN runs r ON r.id = s.run_id
         UNION ALL
         SELECT j.run_id, r.application, r.roster_date, j.provider, j.mailbox, j.tenant,
-               NULL AS grant_id, NULL AS change, 'rejected' AS fate,
-               j.reason || ': ' || j.sentence, NULL AS verified, r.opened_at AS happened_at
+               NULL AS grant_id, NULL AS change, 'rejected' AS fate, j.sentence, NULL AS verified,
+               r.opened_at AS happened_at, j.reason
         FROM rejects j
         JOIN runs r ON r.id = j.run_id
         WHERE j.mailbox IS NOT NULL
     """,
+    ),
     # Several links may be open at once, so the newest word counts and not the newest link.
-    "onboarding": """
+    "onboarding": View(
+        meaning=(
+            "One row for each tenant that the tenants table lists: whether it is ready, and what "
+            "it waits for."
+        ),
+        columns={
+            "application": "The Nylas application, by its client id.",
+            "tenant": "The tenant.",
+            "provider": "Its provider: `google` or `microsoft`.",
+            "enabled": "Whether anything is done for it.",
+            "standing": (
+                "`ready`; `awaiting consent` or `awaiting propagation`; `refused` by its admin or "
+                "Microsoft, or `expired` without an answer, until a person runs `onboard_tenants` "
+                "for it by name; `disabled`."
+            ),
+            "since": (
+                "Since when it has waited; null once it is ready, and until `onboard_tenants` has "
+                "taken it up."
+            ),
+            "consent": "The newest `consents.status`; null if none was asked for.",
+            "link_expires_at": (
+                "Until when its link can be answered; null unless `consent` is `pending`."
+            ),
+            "error": (
+                "The error that Microsoft answered; empty without one, null if no consent was "
+                "asked for."
+            ),
+            "error_description": (
+                "The error in Microsoft's words, which may quote an address; empty or null "
+                "likewise."
+            ),
+            "last_probe_at": "When its canary was last probed and something answered; null before.",
+            "missing": (
+                "The required scopes that the canary's grant lacked then; empty when it had all, "
+                "null before."
+            ),
+            "ready_at": (
+                "When its canary's grant carried all required scopes; null before, after its "
+                "consent was lost, and where nothing had to be probed."
+            ),
+        },
+        query="""
         SELECT t.application, t.tenant, t.provider, t.enabled,
                CASE WHEN NOT t.enabled THEN 'disabled'
                     WHEN t.awaiting IS NULL THEN 'ready'
@@ -153,15 +349,5 @@ VIEWS: dict[str, str] = {
         ) p ON p.application = t.application AND p.tenant = t.tenant AND p.place = 1
         WHERE t.listed
     """,
+    ),
 }
-
-
-def views(dialect: str) -> dict[str, str]:
-    """The query of each view, in the order in which they can be made.
-
-    SQLite reads `->>` from 3.38 on, and distributions in wide use have an older one.
-    """
-    if dialect != "sqlite":
-        return VIEWS
-    arrow = re.compile(r"(\w+\.\w+) ->> '(\w+)'")
-    return {name: arrow.sub(r"json_extract(\1, '$.\2')", query) for name, query in VIEWS.items()}

@@ -10,11 +10,11 @@ from sqlalchemy import Connection, Engine, insert, select
 
 from bulkgrants.errors import Misconfigured, Refusal, Refused, Retriable
 from bulkgrants.ledger import onboarding as steps
-from bulkgrants.ledger.consent_tables import probes
 from bulkgrants.ledger.credentials import credential_ids
 from bulkgrants.ledger.engine import reading
 from bulkgrants.ledger.grants import Owned, own
 from bulkgrants.ledger.onboarding import Onboarding
+from bulkgrants.ledger.tables import probes
 from bulkgrants.model import Grant
 from bulkgrants.nylas.calls import authenticate
 from bulkgrants.ports import Clock, Sender
@@ -160,6 +160,7 @@ def _record(
                 at=now,
                 outcome=probed.outcome,
                 missing=" ".join(probed.missing),
+                reason=probed.refusal or "",
                 message=probed.message,
             )
         )

@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 UNCONSENTED = and_(
     changes.c.outcome == Outcome.REFUSED,
-    changes.c.detail.startswith(f"{Refusal.CONSENT_MISSING}: ", autoescape=True),
+    changes.c.reason == Refusal.CONSENT_MISSING,
 )
 """Says of a change that it was refused since the tenant's consent is missing."""
 

@@ -107,14 +107,16 @@ def _ending(one: Done) -> dict[str, object]:
         return {
             "done_at": one.at,
             "outcome": SUCCESS[ChangeKind(one.change.kind)],
-            "detail": "",
+            "reason": "",
+            "message": "",
             "grant_id": one.grant.grant_id,
             "grant_updated_at": one.grant.updated_at,
         }
     return {
         "done_at": one.at,
         "outcome": one.outcome,
-        "detail": bounded(f"{one.reason}: {one.message}", 400),
+        "reason": one.reason,
+        "message": bounded(one.message, 400),
         "grant_id": None,
         "grant_updated_at": None,
     }
@@ -157,6 +159,7 @@ def _detain(connection: Connection, claim: Claim, refusals: Sequence[NotGranted]
                 **dict(zip(key, (claim.run.application, *mailbox), strict=True)),
                 "tenant": one.change.tenant,
                 "reason": one.reason,
+                "message": bounded(one.message, 400),
                 "refusals": count,
                 "first_refused_at": since,
                 "due_at": due_after(count, since, one.at),

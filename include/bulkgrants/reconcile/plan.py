@@ -27,7 +27,7 @@ MAX_BATCHES = 1_000
 
 _CHANGE = (
     "run_id", "seq", "kind", "provider", "email", "tenant", "scopes", "credential_id",
-    "grant_id", "state", "detail",
+    "grant_id", "state", "message",
 )  # fmt: skip
 _SKIP = ("run_id", "provider", "email", "tenant", "grant_id", "reason", "detail")
 _UNKNOWN_TENANT = Standing(

@@ -143,7 +143,7 @@ def _lists(
         (
             "Refused or skipped while applying",
             ("tenant", "mailbox", "outcome", "reason"),
-            select(*who, changes.c.outcome, changes.c.detail)
+            select(*who, changes.c.outcome, changes.c.reason + ": " + changes.c.message)
             .where(mine, changes.c.outcome.in_((Outcome.REFUSED, Outcome.SKIPPED)))
             .order_by(changes.c.seq),
         ),

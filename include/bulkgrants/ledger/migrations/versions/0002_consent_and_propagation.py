@@ -3,9 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from bulkgrants.ledger.columns import Exact
-from bulkgrants.ledger.moments import Moment
-from bulkgrants.ledger.views import views
+from bulkgrants.ledger.columns import Exact, Moment
 
 revision = "0002"
 down_revision = "0001"
@@ -14,6 +12,35 @@ depends_on = None
 
 _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _TEXTS = ("microsoft_tenant", "canary", "required_scopes", "consent_scopes", "azure_manifest")
+
+_ONBOARDING = """
+    SELECT t.application, t.tenant, t.provider, t.enabled,
+           CASE WHEN NOT t.enabled THEN 'disabled'
+                WHEN t.awaiting IS NULL THEN 'ready'
+                WHEN t.stopped <> '' THEN t.stopped
+                ELSE 'awaiting ' || t.awaiting END AS standing,
+           t.awaiting_since AS since, c.status AS consent,
+           CASE WHEN c.status = 'pending' THEN c.expires_at END AS link_expires_at,
+           c.error, c.error_description, p.at AS last_probe_at, p.missing, t.ready_at
+    FROM tenants t
+    LEFT JOIN (
+        SELECT n.application, n.tenant, n.status, n.expires_at, n.error, n.error_description,
+               row_number() OVER (
+                   PARTITION BY n.application, n.tenant
+                   ORDER BY coalesce(n.answered_at, n.requested_at) DESC, n.id DESC
+               ) AS place
+        FROM consents n
+    ) c ON c.application = t.application AND c.tenant = t.tenant AND c.place = 1
+    LEFT JOIN (
+        SELECT o.application, o.tenant, o.at, o.missing,
+               row_number() OVER (
+                   PARTITION BY o.application, o.tenant ORDER BY o.at DESC, o.id DESC
+               ) AS place
+        FROM probes o
+        WHERE o.outcome <> 'unserved'
+    ) p ON p.application = t.application AND p.tenant = t.tenant AND p.place = 1
+    WHERE t.listed
+"""
 
 
 def upgrade() -> None:
@@ -85,5 +112,4 @@ def upgrade() -> None:
         ["application", "tenant", "at"],
         unique=False,
     )
-    query = views(op.get_bind().dialect.name)["onboarding"]
-    op.execute(f"CREATE VIEW onboarding AS {query}")
+    op.execute(f"CREATE VIEW onboarding AS {_ONBOARDING}")

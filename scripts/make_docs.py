@@ -1,0 +1,113 @@
+"""Makes the generated parts of the documentation anew from the code.
+
+A generated part is what is between the two lines `<!-- generated: NAME -->` and `<!-- end -->` of
+README.md or of a page in docs/. To add one: write a function here that returns its Markdown, name
+it in `PARTS`, write the two lines into the page, and run `make docs`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from sqlalchemy import JSON, Boolean, Column, Date, Float, Integer, Table
+from sqlalchemy.types import TypeEngine
+
+from bulkgrants.ledger.columns import Moment
+from bulkgrants.ledger.tables import INTERNAL, runs
+from bulkgrants.ledger.views import VIEWS
+from bulkgrants_airflow.provider import OPTIONS
+
+ROOT = Path(__file__).parents[1]
+PART = re.compile(r"(<!-- generated: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+TYPES: tuple[tuple[type[TypeEngine[object]], str], ...] = (
+    (Moment, "moment"),
+    (Boolean, "yes/no"),
+    (Date, "date"),
+    (JSON, "JSON"),
+    (Float, "number"),
+    (Integer, "number"),
+)
+"""What a type is called for readers of SQL; all others are text."""
+
+
+def main() -> None:
+    """Write the pages that differ from the code, and name them."""
+    for page, text in outdated().items():
+        page.write_text(text, encoding="utf-8")
+        print(f"Wrote {page.relative_to(ROOT)}.")
+
+
+def outdated() -> dict[Path, str]:
+    """The pages that differ from the code, each with the text that it should have."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    found = {page: page.read_text(encoding="utf-8") for page in pages}
+    made = {page: PART.sub(_part, text) for page, text in found.items()}
+    return {page: text for page, text in made.items() if text != found[page]}
+
+
+def _part(found: re.Match[str]) -> str:
+    begin, name, end = found.groups()
+    return f"{begin}\n{PARTS[name]()}\n\n{end}"
+
+
+def _views() -> str:
+    return "\n\n".join(
+        f"### `{name}`\n\n{view.meaning}\n\n"
+        + _table(("column", "meaning"), ((f"`{one}`", said) for one, said in view.columns.items()))
+        for name, view in VIEWS.items()
+    )
+
+
+def _tables_for_readers() -> str:
+    every = runs.metadata.tables.values()
+    return "\n\n".join(_described(table) for table in every if table not in INTERNAL)
+
+
+def _internal_tables() -> str:
+    return "\n\n".join(map(_described, INTERNAL))
+
+
+def _described(table: Table) -> str:
+    key = ", ".join(f"`{column.name}`" for column in table.primary_key)
+    rows = ((f"`{one.name}`", _type(one), one.comment or "") for one in table.columns)
+    return "\n\n".join(
+        [
+            f"### `{table.name}`",
+            f"{table.comment} Key: {key}." if key else f"{table.comment}",
+            _table(("column", "type", "meaning"), rows),
+        ]
+    )
+
+
+def _type(column: Column[object]) -> str:
+    name = next((name for kind, name in TYPES if isinstance(column.type, kind)), "text")
+    return f"{name} or null" if column.nullable else name
+
+
+def _settings() -> str:
+    rows = []
+    for name, option in OPTIONS.items():
+        example = f" Example: `{option['example']}`" if option["example"] else ""
+        default = f"`{option['default']}`" if option["default"] else ""
+        rows.append((f"`{name}`", default, option["description"] + example))
+    return _table(("setting", "default", "meaning"), rows)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    cells = [head, ["---"] * len(head), *rows]
+    escaped = ([cell.replace("|", r"\|") for cell in row] for row in cells)
+    return "\n".join(f"| {' | '.join(row)} |" for row in escaped)
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "views": _views,
+    "tables for readers": _tables_for_readers,
+    "internal tables": _internal_tables,
+    "settings": _settings,
+}
+
+
+if __name__ == "__main__":
+    main()
