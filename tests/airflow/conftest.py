@@ -13,8 +13,10 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx
 import pytest
+
+from nylas_standin.client import Control
+from nylas_standin.keys import google_key_file
 
 REPOSITORY = Path(__file__).parents[2]
 HOME = Path(tempfile.mkdtemp(prefix="bulkgrants-airflow-"))
@@ -61,22 +63,14 @@ class StandIn:
         self.base_url = base_url
         self.api_key = api_key
         self.client_id = client_id
-        self.control = httpx.Client(base_url=f"{base_url}/_standin", timeout=10)
-
-    def fault(self, kind: str, **fields: object) -> None:
-        """Put a fault in force; see `nylas_standin.world.faults.Fault`."""
-        self.control.post("/faults", json={"kind": kind, **fields}).raise_for_status()
-
-    def stats(self) -> dict[str, object]:
-        """What was asked of the API since the reset."""
-        return self.control.get("/stats").raise_for_status().json()
+        self.control = Control(base_url)
 
 
 @pytest.fixture
 def standin(_served) -> Iterator[StandIn]:
     """The stand-in, reset, on a free port of this machine."""
     one = StandIn(_served.base_url, _served.api_key, _served.standin.config.client_id)
-    one.control.post("/reset").raise_for_status()
+    one.control.reset()
     yield one
     one.control.close()
 
@@ -126,19 +120,5 @@ def nylas_default(standin: StandIn, connect: Connect) -> str:
 
 @pytest.fixture(scope="session")
 def key_file() -> dict[str, str]:
-    """A Google service account's key file, with a key made for this session."""
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import rsa
-
-    pem = rsa.generate_private_key(65537, 2048).private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    return {
-        "type": "service_account",
-        "project_id": "p",
-        "private_key_id": "key-id-1",
-        "private_key": pem.decode(),
-        "client_email": "robot@p.iam.gserviceaccount.com",
-    }
+    """The key file of a Google service account."""
+    return google_key_file("p")

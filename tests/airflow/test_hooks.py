@@ -193,7 +193,7 @@ def test_a_host_without_tls_is_told_apart(reach, send):
     ("kind", "throttle"), [("nylas_429", Throttle.NYLAS), ("provider_429", Throttle.PROVIDER)]
 )
 def test_both_throttles_come_with_their_wait(standin, nylas_default, send, kind, throttle, form):
-    standin.fault(kind, retry_after=20, retry_after_form=form)
+    standin.control.add_fault(kind, retry_after=20, retry_after_form=form)
     with pytest.raises(RateLimited) as raised:
         send(LISTING)
     assert raised.value.throttle is throttle
@@ -206,10 +206,10 @@ def test_both_throttles_come_with_their_wait(standin, nylas_default, send, kind,
 )
 def test_trouble_of_the_stand_in_may_be_tried_again(standin, nylas_default, send, fault):
     """With a POST: aiohttp itself repeats a GET whose connection was dropped, once."""
-    standin.fault(fault, times=1, after_commit=True)
+    standin.control.add_fault(fault, times=1, after_commit=True)
     with pytest.raises(Unavailable):
         send(calls.create_connector(Provider.GOOGLE, "id", "oauth-secret"))
-    assert standin.stats()["requests"] == 1
+    assert standin.control.stats()["requests"] == 1
     assert [one.provider for one in send(LISTING).items] == ["google"]
 
 
@@ -282,15 +282,15 @@ def test_an_async_hook_looks_its_connection_up_once_for_many_calls_at_once(reach
 
 
 def test_the_async_pool_holds_a_hundred_calls_in_flight(standin, nylas_default):
-    standin.control.put("/limiter", json={"per_second": 100_000}).raise_for_status()
-    standin.fault("latency", seconds=0.5)
+    standin.control.set_limiter(per_second=100_000)
+    standin.control.add_fault("latency", seconds=0.5)
 
     async def run():
         async with NylasAsyncHook().open() as sender:
             await asyncio.gather(*(sender.send(LISTING) for _ in range(100)))
 
     asyncio.run(run())
-    assert standin.stats()["max_concurrency"] == 100
+    assert standin.control.stats()["max_concurrency"] == 100
 
 
 @both

@@ -95,8 +95,7 @@ class Airflow:
     def answer(self, message: dict[str, str], **how: object) -> str:
         """Open a consent link and answer it; gives where the browser is sent."""
         assert httpx.get(message["link"], follow_redirects=True).status_code == httpx.codes.OK
-        answered = self.standin.control.post("/microsoft/requests/answer", json=how)
-        return answered.raise_for_status().json()["location"]
+        return self.standin.control.answer_consent(**how)
 
 
 class Admin(threading.Thread):
@@ -142,10 +141,8 @@ def airflow(tmp_path, connect, nylas_default, key_file, monkeypatch, standin) ->
         "MANIFESTS_FOLDER": str(tmp_path),
     }.items():
         monkeypatch.setenv(f"AIRFLOW__BULKGRANTS__{option}", value)
-    standin.control.put(
-        "/redirect-uris", json=["http://localhost:8080/bulkgrants/consent"]
-    ).raise_for_status()
-    standin.control.put("/microsoft/propagation", json={"delay": 0}).raise_for_status()
+    standin.control.set_redirect_uris("http://localhost:8080/bulkgrants/consent")
+    standin.control.set_propagation(delay=0)
     return made
 
 

@@ -104,7 +104,7 @@ def test_the_test_button_works_through_the_api_server(client, standin):
     )
     host = standin.base_url.removeprefix("http://")
     assert answer == {"status": True, "message": f"{host} accepts the API key."}
-    assert standin.stats()["routes"]["GET /v3/connectors"]["requests"] == 1
+    assert standin.control.requests_by_route()["GET /v3/connectors"] == 1
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def test_microsofts_credentials_are_made_and_rotated_and_no_secret_is_left_anywh
 
 def test_a_refusal_that_echoes_the_secret_shows_it_in_no_log(run, standin, capfd):
     echo = {"status": 403, "type": "api.forbidden", "message": f"not with {SECRET}"}
-    standin.fault("error", error=echo, match={"method": "POST", "path": "/v3/*/creds"})
+    standin.control.add_fault("error", error=echo, match={"method": "POST", "path": "/v3/*/creds"})
     (task,) = run(AT_MICROSOFT).get_task_instances()
     assert str(task.state) == "failed"
     shown = "".join(capfd.readouterr())

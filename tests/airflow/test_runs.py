@@ -86,7 +86,7 @@ def test_from_a_roster_table_to_grants_and_then_nothing_left_to_do(airflow, stan
     assert states(again)["apply"] == "skipped"
     assert states(again)["close_run"] == "success"
     assert "0 changes planned, 0 made; 5 mailboxes were as they should be" in last_report(airflow)
-    assert standin.stats()["custom"]["requests"] == 5
+    assert standin.control.stats()["custom"]["requests"] == 5
 
 
 def test_every_kind_of_bad_row_is_rejected_with_a_reason_and_the_good_ones_are_granted(airflow):
@@ -127,7 +127,7 @@ def test_a_dry_run_for_one_tenant_is_chosen_in_the_form(airflow, standin):
     airflow.run("register_credentials")
     airflow.run("reconcile_grants", run_conf={"tenants": ["umbrella"], "dry_run": True})
     assert airflow.ask("SELECT kind, email FROM changes") == [("create", "u@umbrella.example.com")]
-    assert standin.stats()["custom"]["requests"] == 0
+    assert standin.control.stats()["custom"]["requests"] == 0
     airflow.run("reconcile_grants", run_conf={"mailbox": " A@acme.example.com"})
     assert airflow.ask("SELECT email FROM grants WHERE owned") == [("a@acme.example.com",)]
 
@@ -137,7 +137,7 @@ def test_the_audit_plans_the_same_and_applies_nothing(airflow, standin):
     airflow.run("register_credentials")
     assert airflow.run("audit_grants").state == "success"
     assert airflow.ask("SELECT kind, state FROM changes") == [("create", "planned")]
-    assert standin.stats()["custom"]["requests"] == 0
+    assert standin.control.stats()["custom"]["requests"] == 0
     assert "1 changes planned, none applied: this was an audit" in last_report(airflow)
 
 
@@ -150,7 +150,7 @@ def test_an_old_roster_writes_nothing_and_says_so(airflow, standin):
     run = airflow.run("reconcile_grants", logical_date=midnight)
     assert run.state == "success"
     assert states(run)["plan"] == "skipped"
-    assert standin.stats()["custom"]["requests"] == 0
+    assert standin.control.stats()["custom"]["requests"] == 0
     assert (
         f"Nothing was written to Nylas. This run is for {yesterday}, but the newest roster is "
         f"{TODAY}." in last_report(airflow)

@@ -5,7 +5,6 @@ import re
 import uuid
 from contextlib import contextmanager
 
-import httpx
 import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import ProgrammingError
@@ -31,6 +30,7 @@ from bulkgrants.propagation.probe import ProbeOutcome
 from bulkgrants.reconcile import queue
 from bulkgrants.reconcile.verify import DRIFT, VERIFIED
 from bulkgrants.rosters.rejects import RejectReason
+from nylas_standin.client import Control
 from reconcile.conftest import World, _credential, make_world, pem, server  # noqa: F401 - fixtures
 from scripts.make_docs import ROOT
 from support.ledger_docs import DELETIONS, LEDGER, QUESTIONS, VOCABULARY
@@ -112,10 +112,10 @@ def world(request, tmp_path_factory):
     running, key = request.getfixturevalue("server"), request.getfixturevalue("pem")
     engine = open_ledger(url)
     upgrade(engine)
-    with httpx.Client(base_url=f"{running.base_url}/_standin") as control:
-        control.post("/reset").raise_for_status()
-        control.put("/limiter", json={"policy": "none"}).raise_for_status()
-        made = World(engine, running, control, _credential(running, key))
+    with Control(running.base_url) as control:
+        control.reset()
+        control.set_limiter(policy="none")
+        made = World(engine, running, control, _credential(running))
         asyncio.run(make_history(made, key))
         yield made
     engine.dispose()

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 from sqlalchemy import Engine, select
 
 from bulkgrants.ledger import leases, runs
@@ -29,7 +27,9 @@ from bulkgrants.reconcile.pacing import Pacer
 from bulkgrants.reconcile.plan import Plan, plan
 from bulkgrants.reconcile.report import Report, close_run
 from bulkgrants.reconcile.verify import verify
+from nylas_standin.client import Control
 from nylas_standin.config import Config
+from nylas_standin.keys import google_key_file, private_key
 from nylas_standin.server import Running, serve_in_thread
 from support.senders import open_sender
 
@@ -45,10 +45,8 @@ def server() -> Iterator[Running]:
 
 @pytest.fixture(scope="module")
 def pem() -> str:
-    """A throw-away key, of the kind that Google's key files hold."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-    return key.private_bytes(encoding, form, serialization.NoEncryption()).decode()
+    """The private key of the credential `sa`."""
+    return private_key()
 
 
 @dataclass
@@ -57,7 +55,7 @@ class World:
 
     engine: Engine
     server: Running
-    control: httpx.Client
+    control: Control
     credential_id: str
     now: datetime = datetime(2026, 3, 1, 2, 0, tzinfo=UTC)
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
@@ -137,20 +135,27 @@ class World:
             return [dict(row) for row in found]
 
     def delete(self, grant_id: str) -> None:
-        """Delete a grant behind the client's back."""
-        headers = {"Authorization": f"Bearer {self.server.api_key}"}
-        url = f"{self.server.base_url}/v3/grants/{grant_id}"
-        httpx.delete(url, headers=headers).raise_for_status()
+        """Delete a grant, as another client of the application may."""
+        with api_of(self.server) as api:
+            api.delete(f"/grants/{grant_id}").raise_for_status()
+
+    def change(self, grant_id: str, settings: dict[str, object]) -> None:
+        """Give a grant other settings, as another client of the application may."""
+        with api_of(self.server) as api:
+            api.patch(f"/grants/{grant_id}", json={"settings": settings}).raise_for_status()
 
     def grants(self) -> dict[str, dict]:
         """What exists at the stand-in, by mailbox."""
-        answer = self.control.get("/grants", params={"limit": 100_000}).json()
-        return {grant["email"]: grant for grant in answer["grants"]}
+        return self.control.grants_by_mailbox()
 
     def calls(self) -> dict[str, int]:
-        """Calls of connect/custom for each mailbox."""
-        answer = self.control.get("/stats", params={"mailboxes": "true"})
-        return answer.json()["custom_by_mailbox"]
+        """The number of custom authentications of each mailbox."""
+        return self.control.authentications()
+
+
+def api_of(server: Running) -> httpx.Client:
+    headers = {"Authorization": f"Bearer {server.api_key}"}
+    return httpx.Client(base_url=f"{server.base_url}/v3", headers=headers)
 
 
 def paced(world: World, ceiling: float):
@@ -185,13 +190,13 @@ def make_ledger(tmp_path: Path) -> Iterator[Callable[[], Engine]]:
 
 
 @pytest.fixture
-def make_world(server: Running, pem: str) -> Iterator[Callable[[Engine], World]]:
-    with httpx.Client(base_url=f"{server.base_url}/_standin") as control:
+def make_world(server: Running) -> Iterator[Callable[[Engine], World]]:
+    with Control(server.base_url) as control:
 
         def make(engine: Engine) -> World:
-            control.post("/reset").raise_for_status()
-            control.put("/limiter", json={"policy": "none"}).raise_for_status()
-            return World(engine, server, control, _credential(server, pem))
+            control.reset()
+            control.set_limiter(policy="none")
+            return World(engine, server, control, _credential(server))
 
         yield make
 
@@ -202,19 +207,16 @@ def world(make_world, ledger: Engine) -> World:
     return make_world(ledger)
 
 
-def _credential(server: Running, pem: str) -> str:
-    headers = {"Authorization": f"Bearer {server.api_key}"}
-    with httpx.Client(base_url=f"{server.base_url}/v3", headers=headers) as api:
+def _credential(server: Running) -> str:
+    """A Google connector and its credential `sa`; returns the credential's id."""
+    with api_of(server) as api:
         settings = {"client_id": "id", "client_secret": "very-secret"}
         connector = {"provider": "google", "settings": settings}
         api.post("/connectors", json=connector).raise_for_status()
-        data = {
-            "type": "service_account",
-            "project_id": "acme",
-            "private_key_id": "key-1",
-            "private_key": pem,
-            "client_email": "robot@acme.iam.gserviceaccount.com",
+        body = {
+            "name": "sa",
+            "credential_type": "serviceaccount",
+            "credential_data": google_key_file(),
         }
-        body = {"name": "sa", "credential_type": "serviceaccount", "credential_data": data}
         answer = api.post("/connectors/google/creds", json=body).raise_for_status()
         return answer.json()["data"]["id"]

@@ -102,7 +102,7 @@ async def test_a_refused_key_stops_soon_and_what_is_done_stays_done(world):
     assert 100 - 64 <= done(world.engine) <= len(before) == 100
     stopped = [row for row in world.rows("attempts") if row["outcome"] == "stopped"]
     assert stopped
-    world.control.delete("/faults")
+    world.control.clear_faults()
     await world.apply(run, *made.batches)
     require_settled_after_stop(world, 400, before)
 
@@ -128,7 +128,7 @@ async def test_an_outage_stops_the_batch_early_and_the_next_task_does_the_rest(w
     assert left == 250
     assert sum(world.calls().values()) < 50 + (64 + 11) * 6 + 64
     assert [row["closed_at"] for row in world.rows("batches")] == [None]
-    world.control.delete("/faults")
+    world.control.clear_faults()
     assert (await world.apply(run, *made.batches)).outcomes == {"granted": 250}
     require_settled(world, 300, killed=len(world.rows("attempts")) > sum(world.calls().values()))
     assert [row["closed_at"] for row in world.rows("batches")] == [world.now]
@@ -173,7 +173,7 @@ async def test_a_tenant_told_to_wait_long_does_not_hold_up_one_told_to_wait_shor
 
 
 async def test_missing_mailboxes_are_refused_one_by_one_and_never_quarantine_their_tenant(world):
-    world.control.put("/directory", json={"acme.example.com": ["user0019@acme.example.com"]})
+    world.control.set_directory({"acme.example.com": ["user0019@acme.example.com"]})
     run, made = await planned(world, people(20))
     applied = await world.apply(run, *made.batches)
     assert applied.outcomes == {"refused": 19, "granted": 1}

@@ -37,7 +37,7 @@ async def test_after_a_kill_each_mailbox_is_granted_once_and_the_lost_attempts_s
     assert 100 <= done(world.engine) <= len(before) < 400
     lost = [row for row in world.rows("attempts") if row["ended_at"] is None]
     assert lost
-    world.control.delete("/faults")
+    world.control.clear_faults()
     assert apply_in_a_process(world, run, *made.batches).wait(timeout=60) == 0
     require_settled(world, 400, killed=True)
     after = world.grants()

@@ -115,7 +115,7 @@ async def test_one_bad_mailbox_among_good_ones_loses_nothing(world, caplog):
 
 async def test_a_mailbox_that_is_missing_does_not_cost_its_tenant_the_consent(world):
     join(world, "contoso")
-    world.control.put("/directory", json={"contoso.example.com": []}).raise_for_status()
+    world.control.set_directory({"contoso.example.com": []})
     report = await world.reconcile(people(2, "contoso"))
     assert report.counts["refused"] == 2
     assert reasons(world, "refused") == {"mailbox_unknown"}
@@ -230,7 +230,7 @@ async def test_changes_that_nobody_served_keep_the_batch_from_ending_and_from_lo
     with pytest.raises(Unavailable, match="1 changes are still open"):
         await world.apply(run, *made.batches)
     require_ready(world, "contoso")
-    world.control.delete("/faults").raise_for_status()
+    world.control.clear_faults()
     assert (await world.apply(run, *made.batches)).outcomes == {"granted": 1}
     require_ready(world, "contoso")
 

@@ -111,9 +111,9 @@ async def test_a_grant_made_between_pages_is_found_and_hides_no_other(make_ledge
 
 
 async def test_over_http_too_grants_deleted_between_pages_hide_no_other(world):
-    world.control.put("/switches", json={"limit_max": 10}).raise_for_status()
-    world.control.post("/seed", json={"grants": 95, "domain": "acme.example.com"})
-    seeded = world.control.get("/grants").json()["grants"]
+    world.control.set_switches(limit_max=10)
+    world.control.seed(95, domain="acme.example.com")
+    seeded = world.control.grants()
     doomed = [seeded[number] for number in (0, 9, 10, 57)]
     run = world.open()
     async with world.sender() as sender:

@@ -31,7 +31,7 @@ async def test_each_kind_of_drift_is_mended_and_foreign_grants_are_left_alone(wo
     ]
     for grant in seed:
         grant |= {"credential_id": world.credential_id, "provider": "google"}
-    world.control.post("/seed", json={"grants": seed}).raise_for_status()
+    world.control.seed(seed)
     before = world.grants()
     roster = [
         ("acme", name, None)
@@ -60,7 +60,7 @@ async def test_a_dry_run_plans_the_same_and_writes_nothing(world):
 
 
 async def test_an_unknown_mailbox_is_refused_once_and_then_rests_in_escrow(world):
-    world.control.put("/directory", json={"acme.example.com": ["user0000@acme.example.com"]})
+    world.control.set_directory({"acme.example.com": ["user0000@acme.example.com"]})
     report = await world.reconcile(people(2))
     assert report.counts["granted"] == 1
     assert report.counts["refused"] == 1
@@ -70,15 +70,9 @@ async def test_an_unknown_mailbox_is_refused_once_and_then_rests_in_escrow(world
 
 
 async def test_a_tenant_without_delegation_is_quarantined_alone(world):
-    world.control.put(
-        "/directory", json={"umbrella.example.com": None, "acme.example.com": None}
-    ).raise_for_status()
-    fault = {
-        "kind": "mailbox_error",
-        "error": "unauthorized_client",
-        "match": {"email": "*@umbrella.example.com"},
-    }
-    world.control.post("/faults", json=fault).raise_for_status()
+    world.control.set_directory({"umbrella.example.com": None, "acme.example.com": None})
+    match = {"email": "*@umbrella.example.com"}
+    world.control.add_fault("mailbox_error", error="unauthorized_client", match=match)
     roster = [
         *people(200),
         *(("umbrella", f"u{number}@umbrella.example.com", None) for number in range(500)),

@@ -22,14 +22,9 @@ async def test_what_was_changed_or_deleted_behind_our_back_is_drift(world):
     there = world.grants()
     ids = [there[email]["id"] for _, email, _ in people(8)]
     world.delete(ids[0])
-    world.control.patch(f"/grants/{ids[1]}", json={"grant_status": "invalid"}).raise_for_status()
-    headers = {"Authorization": f"Bearer {world.server.api_key}"}
-    url = f"{world.server.base_url}/v3/grants/{ids[2]}"
-    settings = {"credential_id": world.credential_id, "scopes": ["https://other"]}
-    world.control.patch(url, json={"settings": settings}, headers=headers).raise_for_status()
-    url = f"{world.server.base_url}/v3/grants/{ids[3]}"
-    settings = there[people(4)[3][1]]["settings"] | {"credential_id": "another"}
-    world.control.patch(url, json={"settings": settings}, headers=headers).raise_for_status()
+    world.control.change_grant(ids[1], grant_status="invalid")
+    world.change(ids[2], {"credential_id": world.credential_id, "scopes": ["https://other"]})
+    world.change(ids[3], there[people(4)[3][1]]["settings"] | {"credential_id": "another"})
     assert await verified(world, run) == {"verified": 4, "drift": 4}
     drifted = {row["email"] for row in world.rows("changes") if row["verified"] == "drift"}
     assert drifted == {email for _, email, _ in people(4)}
@@ -39,21 +34,19 @@ async def test_what_was_changed_or_deleted_behind_our_back_is_drift(world):
 
 
 async def test_the_cost_grows_with_the_changes_and_not_with_the_applications_grants(world):
-    seed = {"grants": 3000, "domain": "foreign.example.com", "created_at": 1_600_000_000}
-    world.control.post("/seed", json=seed).raise_for_status()
+    world.control.seed(3000, domain="foreign.example.com", created_at=1_600_000_000)
     run, made = await planned(world, people(250))
     await world.apply(run, *made.batches)
-    world.control.delete("/stats").raise_for_status()
+    world.control.clear_stats()
     assert await verified(world, run) == {"verified": 250}
-    routes = world.control.get("/stats").json()["routes"]
-    assert routes["GET /v3/grants"]["requests"] == 2
+    assert world.control.requests_by_route()["GET /v3/grants"] == 2
 
 
 async def test_a_run_that_made_nothing_reads_nothing(world):
     run, _ = await planned(world, [])
-    world.control.delete("/stats").raise_for_status()
+    world.control.clear_stats()
     assert await verified(world, run) == {}
-    assert world.control.get("/stats").json()["requests"] == 0
+    assert world.control.stats()["requests"] == 0
 
 
 @pytest.mark.parametrize("limit_max", [200, 7, 1])

@@ -53,13 +53,12 @@ def test_a_grant_is_made_read_listed_and_renewed_under_one_id(sender, authentica
 
 
 def test_the_older_shape_of_a_grant_reads_the_same(sender, authenticate, credential_id):
-    sender.switch(grant_credential_id_top_level=False)
+    sender.control.set_switches(grant_credential_id_top_level=False)
     assert sender.send(authenticate()).credential_id == credential_id
 
 
 def test_pages_are_read_to_the_end_in_order_of_creation(sender):
-    seed = {"grants": 450, "domain": "acme.example"}
-    sender.control.post("/seed", json=seed).raise_for_status()
+    sender.control.seed(450, domain="acme.example")
     seen, offset = [], 0
     while True:
         page = sender.send(calls.list_grants(offset=offset))
@@ -72,8 +71,7 @@ def test_pages_are_read_to_the_end_in_order_of_creation(sender):
 
 
 def test_since_bounds_the_creation(sender):
-    seed = {"grants": 10, "created_at": 1_700_000_000, "created_step": 10}
-    sender.control.post("/seed", json=seed).raise_for_status()
+    sender.control.seed(10, created_at=1_700_000_000, created_step=10)
     page = sender.send(calls.list_grants(since=1_700_000_050))
     assert [grant.created_at for grant in page.items] == [
         1_700_000_050 + 10 * step for step in range(5)
@@ -99,15 +97,15 @@ def test_since_bounds_the_creation(sender):
     ],
 )
 def test_each_refusal_of_a_provider_has_its_reason(sender, authenticate, status, failure, refusal):
-    sender.switch(provider_failure_status=status)
-    sender.fault("mailbox_error", error=failure, times=1)
+    sender.control.set_switches(provider_failure_status=status)
+    sender.control.add_fault("mailbox_error", error=failure, times=1)
     with pytest.raises(Refused) as raised:
         sender.send(authenticate())
     assert raised.value.refusal is refusal
 
 
 def test_a_backend_error_of_the_provider_may_be_tried_again(sender, authenticate):
-    sender.fault("mailbox_error", error="internal_failure", times=1)
+    sender.control.add_fault("mailbox_error", error="internal_failure", times=1)
     call = authenticate()
     grant = send_with_retries(sender, call, pause=lambda _: None)
     assert grant.email == "ann@acme.example"
@@ -119,7 +117,7 @@ def test_a_backend_error_of_the_provider_may_be_tried_again(sender, authenticate
 )
 def test_both_throttles_say_whose_they_are_and_how_long(sender, authenticate, kind, throttle, form):
     call = authenticate()
-    sender.fault(kind, times=1, retry_after=20, retry_after_form=form)
+    sender.control.add_fault(kind, times=1, retry_after=20, retry_after_form=form)
     with pytest.raises(RateLimited) as raised:
         sender.send(call)
     assert raised.value.throttle is throttle
@@ -130,8 +128,8 @@ def test_both_throttles_say_whose_they_are_and_how_long(sender, authenticate, ki
     "rate_limit_type", ["nylas_rate_limit_exceeded", "api.rate_limit_error", "rate_limit_error"]
 )
 def test_nylas_own_throttle_is_known_in_every_spelling(sender, rate_limit_type):
-    sender.switch(rate_limit_type=rate_limit_type)
-    sender.fault("nylas_429", times=1)
+    sender.control.set_switches(rate_limit_type=rate_limit_type)
+    sender.control.add_fault("nylas_429", times=1)
     with pytest.raises(RateLimited) as raised:
         sender.send(calls.list_grants())
     assert (raised.value.throttle, raised.value.after) == (Throttle.NYLAS, None)
@@ -150,7 +148,7 @@ def test_nylas_own_throttle_is_known_in_every_spelling(sender, rate_limit_type):
 )
 def test_trouble_on_the_way_is_survived_and_makes_one_grant(sender, authenticate, kind):
     call = authenticate()
-    sender.fault(kind, times=1)
+    sender.control.add_fault(kind, times=1)
     with pytest.raises(Unavailable):
         sender.send(call)
     grant = send_with_retries(sender, call, pause=lambda _: None)
@@ -159,7 +157,7 @@ def test_trouble_on_the_way_is_survived_and_makes_one_grant(sender, authenticate
 
 @pytest.mark.parametrize("unauthorized_status", [400, 401])
 def test_a_wrong_key_is_known_by_either_status(sender, unauthorized_status):
-    sender.switch(unauthorized_status=unauthorized_status)
+    sender.control.set_switches(unauthorized_status=unauthorized_status)
     sender.api_key = "wrong-api-key"
     with pytest.raises(ApiKeyRefused) as raised:
         sender.send(calls.list_grants())

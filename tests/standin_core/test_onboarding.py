@@ -60,10 +60,16 @@ SWITCHES = [
     },
 ]
 OBSTACLES = {
-    "tenant_not_found": ("microsoft/tenants", {"domains": {"contoso.example": None}, "known": []}),
-    "application_not_in_tenant": ("microsoft/apps", {"*": None}),
-    "redirect_uri_mismatch": ("microsoft/apps", {"azure-app": {"callback_registered": False}}),
-    "not_multi_tenant": ("microsoft/apps", {"azure-app": {"home_tenant": "elsewhere.example"}}),
+    "tenant_not_found": lambda control: control.set_microsoft_tenants(
+        domains={"contoso.example": None}, known=[]
+    ),
+    "application_not_in_tenant": lambda control: control.set_microsoft_apps({"*": None}),
+    "redirect_uri_mismatch": lambda control: control.set_microsoft_apps(
+        {"azure-app": {"callback_registered": False}}
+    ),
+    "not_multi_tenant": lambda control: control.set_microsoft_apps(
+        {"azure-app": {"home_tenant": "elsewhere.example"}}
+    ),
 }
 
 
@@ -79,7 +85,7 @@ def step(journey):
 @pytest.mark.parametrize("form", ["nylas", "microsoft"])
 @pytest.mark.parametrize("entra", TENANTS)
 def test_the_whole_way_from_a_row_to_ready(journey, entra, form):
-    journey.sender.switch(consent_success_form=form)
+    journey.control.set_switches(consent_success_form=form)
     journey.microsoft(entra)
     (found,) = journey.take_up()
     assert (found.awaiting, found.since) == (Awaiting.CONSENT, START)
@@ -139,7 +145,7 @@ def test_a_link_for_everybody_may_not(journey):
 @pytest.mark.parametrize("error", ["access_denied", "consent_required", "permission_denied"])
 @pytest.mark.parametrize("entra", TENANTS)
 def test_an_admins_no_is_recorded_and_ends_the_wait(journey, entra, error):
-    journey.sender.switch(consent_declined_error=error)
+    journey.control.set_switches(consent_declined_error=error)
     journey.microsoft(entra)
     journey.take_up()
     received = journey.consent(approve=False)
@@ -177,8 +183,10 @@ def test_each_refusal_is_recorded_with_its_four_fields_and_has_a_remedy(journey,
     journey.take_up()
     for switches in SWITCHES:
         defaults = dict.fromkeys(("consent_error_admin_consent", "consent_error_code"), False)
-        journey.sender.switch(**{"consent_obstacle": "page", "consent_error_uri": True, **defaults})
-        journey.sender.switch(**switches)
+        journey.control.set_switches(
+            **{"consent_obstacle": "page", "consent_error_uri": True, **defaults}
+        )
+        journey.control.set_switches(**switches)
         row, meaning = refused(journey, error=name)
         assert row["error"]
         assert row["error_description"].startswith(f"AADSTS{number}: ")
@@ -196,15 +204,14 @@ def test_each_refusal_is_recorded_with_its_four_fields_and_has_a_remedy(journey,
 def test_what_keeps_microsoft_from_asking_comes_back_or_is_shown_there(journey, name):
     """Shown, nothing comes back: the tenant waits on, and a reminder is due as ever."""
     number, _, remedy = ERRORS[name]
-    path, body = OBSTACLES[name]
     journey.microsoft("common" if name == "not_multi_tenant" else ENTRA)
     journey.take_up()
-    journey.set(path, body)
+    OBSTACLES[name](journey.control)
     shown = journey.open(journey.ask())
     assert (shown.status_code, f"AADSTS{number}" in shown.text) == (400, True)
     assert step(journey) == waiting.Wait(START + timedelta(days=2))
     assert journey.rows("consents")[0]["status"] == "pending"
-    journey.sender.switch(consent_obstacle="redirect")
+    journey.control.set_switches(consent_obstacle="redirect")
     asked = journey.ask()
     location = journey.open(asked).headers["location"]
     row, meaning = recorded_refusal(journey, asked, location)
@@ -218,7 +225,7 @@ def test_the_admin_of_another_organisation_is_refused(journey):
     row, meaning = refused(journey, approve=True, tenant="fabrikam.example")
     assert meaning.code == "AADSTS50020"
     assert row["admin_tenant"] == ""
-    assert journey.sender.control.get("/microsoft/consents").json() == []
+    assert journey.control.consents() == []
 
 
 def test_after_a_no_a_person_asks_again_and_the_tenant_gets_ready(journey):
@@ -338,7 +345,7 @@ def test_no_secret_no_state_and_no_link_is_kept_or_logged(journey, caplog):
         journey.receive(location)
     journey.sleep(MICROSOFT.floor)
     said = {"status": 400, "type": "api.error", "message": "no", "provider_error": {"error": echo}}
-    journey.sender.fault("error", error=said, times=1)
+    journey.control.add_fault("error", error=said, times=1)
     journey.wait()
     own = [one for one in caplog.records if one.name.startswith("bulkgrants")]
     kept = [

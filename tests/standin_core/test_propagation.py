@@ -97,26 +97,22 @@ def probing(consented):
 def delegated(journey, key_files):
     """A Google tenant that has just been taken up; nothing is delegated yet."""
     journey.google(key_files[0])
-    journey.set("delegations", {ROBOT: []})
+    journey.control.set_delegations({ROBOT: []})
     journey.take_up()
     return journey
 
 
-def propagate(journey, **pace):
-    journey.set("microsoft/propagation", pace)
-
-
 def refuse(journey, name):
-    journey.sender.fault("mailbox_error", error=name, match=CUSTOM)
+    journey.control.add_fault("mailbox_error", error=name, match=CUSTOM)
 
 
 def custom_calls(journey):
-    return journey.sender.requests().get("POST /v3/connect/custom", 0)
+    return journey.control.requests_by_route().get("POST /v3/connect/custom", 0)
 
 
 def test_scopes_arrive_in_three_steps_and_each_is_seen(consented):
-    consented.sender.switch(propagation_none="refuse")
-    propagate(consented, delay=3600, some_after=900, some=SOME.split())
+    consented.control.set_switches(propagation_none="refuse")
+    consented.control.set_propagation(delay=3600, some_after=900, some=SOME.split())
     waits = consented.wait()
     seen = [(one.probed.outcome, one.probed.missing) for one in waits if one.probed]
     assert list(dict.fromkeys(seen)) == [
@@ -135,7 +131,7 @@ def test_scopes_arrive_in_three_steps_and_each_is_seen(consented):
 
 
 def test_a_grant_that_has_no_scope_yet_is_partial_and_ours(probing):
-    propagate(probing, stage="none")
+    probing.control.set_propagation(stage="none")
     found = probing.advance()
     assert found.probed.outcome is ProbeOutcome.PARTIAL
     assert found.probed.missing == tuple(SCOPES.split())
@@ -184,8 +180,8 @@ def test_what_is_missing_is_told_by_name(required, carried, missing):
 def test_scopes_that_never_arrive_are_named_at_the_deadline(
     consented, stage, none, missing, remedy
 ):
-    consented.sender.switch(propagation_none=none)
-    propagate(consented, stage=stage, some=SOME.split())
+    consented.control.set_switches(propagation_none=none)
+    consented.control.set_propagation(stage=stage, some=SOME.split())
     with pytest.raises(NotPropagated) as raised:
         consented.wait()
     names = ", ".join(missing.split())
@@ -201,7 +197,7 @@ def test_scopes_that_never_arrive_are_named_at_the_deadline(
 
 
 def test_after_the_deadline_a_later_run_may_still_find_it_ready(consented):
-    propagate(consented, stage="none")
+    consented.control.set_propagation(stage="none")
     with pytest.raises(NotPropagated):
         consented.wait()
     consented.sleep(steps.CLAIM_TERM)
@@ -210,7 +206,7 @@ def test_after_the_deadline_a_later_run_may_still_find_it_ready(consented):
     with pytest.raises(NotPropagated):
         consented.advance(run="run-2")
     assert custom_calls(consented) == before + 1
-    propagate(consented, stage="all")
+    consented.control.set_propagation(stage="all")
     assert consented.advance(run="run-2") == Ready()
 
 
@@ -220,7 +216,7 @@ def hopeless(journey, name, tenant="contoso", pace=MICROSOFT):
         journey.advance(tenant, pace)
     assert journey.rows("grants") == []
     assert [outcome for outcome, _ in journey.outcomes()] == ["refused"]
-    journey.sender.control.delete("/faults")
+    journey.control.clear_faults()
     assert journey.standing(tenant).awaiting is Awaiting.PROPAGATION
     return str(raised.value)
 
@@ -239,7 +235,7 @@ def test_what_no_waiting_mends_at_google_is_told_at_once_too(delegated, name):
     said = hopeless(delegated, name, "acme", GOOGLE)
     assert HOPELESS_AT_GOOGLE[name] in said
     assert ("in the column `canary`" in said) == ("mail" in name)
-    delegated.set("delegations", {ROBOT: None})
+    delegated.control.set_delegations({ROBOT: None})
     assert delegated.advance("acme", GOOGLE) == Ready()
 
 
@@ -256,7 +252,7 @@ def waited_for(journey, name, remedy, tenant="contoso", pace=MICROSOFT):
     for scope in journey.standing(tenant).required.split():
         assert scope in str(raised.value)
     assert remedy in str(raised.value)
-    journey.sender.control.delete("/faults")
+    journey.control.clear_faults()
 
 
 @pytest.mark.parametrize("name", WAITED_FOR)
@@ -272,7 +268,7 @@ def test_what_time_may_mend_at_google_is_waited_for_too(delegated, name):
 
 @pytest.mark.parametrize("name", UNSERVED)
 def test_a_probe_that_is_not_answered_is_no_verdict(probing, name):
-    probing.sender.fault(**UNSERVED[name], match=CUSTOM, times=1)
+    probing.control.add_fault(**UNSERVED[name], match=CUSTOM, times=1)
     found = probing.advance()
     assert isinstance(found, Wait)
     assert (found.probed.outcome, found.probed.refusal) == (ProbeOutcome.UNSERVED, None)
@@ -289,7 +285,7 @@ def test_a_probe_that_is_not_answered_is_no_verdict(probing, name):
 
 @pytest.mark.parametrize("name", UNSERVED)
 def test_at_the_deadline_silence_is_not_called_a_refusal(probing, name):
-    probing.sender.fault(**UNSERVED[name], match=CUSTOM)
+    probing.control.add_fault(**UNSERVED[name], match=CUSTOM)
     probing.sleep(MICROSOFT.deadline - MICROSOFT.floor)
     with pytest.raises(NotPropagated) as raised:
         probing.advance()
@@ -298,7 +294,7 @@ def test_at_the_deadline_silence_is_not_called_a_refusal(probing, name):
     assert f"carries {', '.join(SCOPES.split())}" in said
     assert "Start the onboarding of this tenant by its name once" in said
     assert "lacks" not in said
-    probing.sender.control.delete("/faults")
+    probing.control.clear_faults()
     (again,) = probing.take_up("manual", names=["contoso"])
     assert again.since == probing.now
     assert probing.wait(run="manual")[0].until == probing.now
@@ -309,10 +305,10 @@ def test_at_the_deadline_silence_is_not_called_a_refusal(probing, name):
 def test_a_last_probe_without_an_answer_hides_nothing_that_was_seen_before(probing, refused):
     if refused:
         refuse(probing, "insufficient_privileges")
-    propagate(probing, stage="some", some=SOME.split())
+    probing.control.set_propagation(stage="some", some=SOME.split())
     probing.advance()
-    probing.sender.control.delete("/faults")
-    probing.sender.fault("empty_502", match=CUSTOM)
+    probing.control.clear_faults()
+    probing.control.add_fault("empty_502", match=CUSTOM)
     with pytest.raises(NotPropagated, match="as the last probe shows that was answered") as raised:
         probing.wait()
     said = str(raised.value)
@@ -321,24 +317,24 @@ def test_a_last_probe_without_an_answer_hides_nothing_that_was_seen_before(probi
 
 
 def test_what_an_earlier_wait_saw_is_not_taken_for_this_one(probing):
-    propagate(probing, stage="none")
+    probing.control.set_propagation(stage="none")
     probing.advance()
     probing.sleep(timedelta(hours=1))
     probing.take_up("manual", names=["contoso"])
-    probing.sender.fault("empty_502", match=CUSTOM)
+    probing.control.add_fault("empty_502", match=CUSTOM)
     with pytest.raises(NotPropagated, match="no probe was answered"):
         probing.wait(run="manual")
 
 
 @pytest.mark.parametrize("kind", ["nylas_429", "provider_429"])
 def test_who_asks_for_rest_gets_it(probing, kind):
-    probing.sender.fault(kind, retry_after=1200, match=CUSTOM, times=1)
+    probing.control.add_fault(kind, retry_after=1200, match=CUSTOM, times=1)
     found = probing.advance()
     assert found.until == probing.now + timedelta(minutes=20)
 
 
 def test_a_refused_api_key_ends_the_probe_and_is_no_word_on_the_tenant(probing):
-    probing.sender.fault("unauthorized", match=CUSTOM, times=1)
+    probing.control.add_fault("unauthorized", match=CUSTOM, times=1)
     with pytest.raises(ApiKeyRefused, match="check the key and the region"):
         probing.advance()
     assert (probing.outcomes(), probing.standing().awaiting) == ([], Awaiting.PROPAGATION)
@@ -348,7 +344,7 @@ def test_a_refused_api_key_ends_the_probe_and_is_no_word_on_the_tenant(probing):
 def test_the_number_that_explains_is_found_behind_long_words_of_nylas(probing):
     said = {"error": "invalid_request", "error_description": "AADSTS700016: " + "no " * 70}
     error = {"status": 400, "type": "api.x", "message": "so " * 70, "provider_error": said}
-    probing.sender.fault("error", error=error, match=CUSTOM, times=1)
+    probing.control.add_fault("error", error=error, match=CUSTOM, times=1)
     found = probing.advance()
     assert explain_refusal(found.probed.message).code == "AADSTS700016"
     assert "request id" in probing.rows("probes")[0]["message"]
@@ -357,7 +353,7 @@ def test_the_number_that_explains_is_found_behind_long_words_of_nylas(probing):
 def test_a_refusal_that_nobody_knows_is_waited_for_and_has_a_sentence(probing):
     said = {"error": "brand_new"}
     error = {"status": 400, "type": "api.x", "message": "no", "provider_error": said}
-    probing.sender.fault("error", error=error, match=CUSTOM)
+    probing.control.add_fault("error", error=error, match=CUSTOM)
     assert probing.advance().probed.refusal is Refusal.OTHER
     with pytest.raises(NotPropagated, match="ask Nylas' support with the request id"):
         probing.wait()
@@ -376,7 +372,7 @@ def test_a_google_tenant_is_probed_at_once_and_until_its_delegation_is_there(del
             delegated.sleep(found.until - delegated.now)
             found = delegated.advance("acme", GOOGLE)
             assert found.probed.outcome is ProbeOutcome.REFUSED
-        delegated.set("delegations", {ROBOT: there})
+        delegated.control.set_delegations({ROBOT: there})
     delegated.wait("acme", GOOGLE)
     assert delegated.standing("acme").awaiting is None
     (grant,) = delegated.rows("grants")
@@ -439,19 +435,19 @@ def test_a_run_that_lost_its_tenant_asks_nobody_and_writes_nothing(probing):
 
 @pytest.mark.parametrize("stage", ["all", "some"])
 def test_a_run_that_loses_its_tenant_while_it_asks_writes_nothing(probing, stage):
-    propagate(probing, stage=stage)
+    probing.control.set_propagation(stage=stage)
     overtaken = Doing(probing.sender, lambda: probing.take_up("manual", names=["contoso"]))
     with pytest.raises(Superseded):
         probing.advance(through=overtaken)
     assert written(probing) == ([], [], Awaiting.PROPAGATION)
     assert probing.rows("tenants")[0]["claimed_by"] == "manual"
-    propagate(probing, stage="all")
+    probing.control.set_propagation(stage="all")
     probing.wait(run="manual")
     assert probing.rows("grants")[0]["grant_id"] == probing.grants()[CANARY]["id"]
 
 
 def test_a_run_that_loses_its_tenant_before_no_answer_comes_writes_nothing(probing):
-    probing.sender.fault("reset_after_commit", match=CUSTOM)
+    probing.control.add_fault("reset_after_commit", match=CUSTOM)
     overtaken = Doing(probing.sender, lambda: probing.take_up("manual", names=["contoso"]))
     with pytest.raises(Superseded):
         probing.advance(through=overtaken)

@@ -73,7 +73,7 @@ def names(sender):
 def asked(sender, method):
     return sum(
         count
-        for route, count in sender.requests().items()
+        for route, count in sender.control.requests_by_route().items()
         if route.startswith(f"{method} ") and "creds" in route
     )
 
@@ -83,8 +83,8 @@ def grant(sender, credential_id, email="ann@umbra.example.com"):
 
 
 def secrets_at_microsoft(sender, client_id, **secrets):
-    apps = {client_id: {"scopes": ["User.Read.All"], "secrets": secrets}}
-    sender.control.put("/microsoft/apps", json=apps).raise_for_status()
+    app = {"scopes": ["User.Read.All"], "secrets": secrets}
+    sender.control.set_microsoft_apps({client_id: app})
 
 
 @pytest.mark.parametrize("tenant", ["", "common", GUID])
@@ -107,8 +107,7 @@ def test_a_credential_is_created_kept_and_rotated_under_one_id(ask, sender, ledg
 def test_the_rotated_secret_is_the_one_that_microsoft_sees(ask, sender):
     """And the tenant is not lost, though Nylas replaces the contents whole."""
     secrets_at_microsoft(sender, OWN.client_id, **{SECRET: "expired", NEW_SECRET: "valid"})
-    consent = {"tenant": GUID, "client_id": OWN.client_id, "given_at": 0}
-    sender.control.post("/microsoft/consents", json=consent).raise_for_status()
+    sender.control.give_consent(GUID, OWN.client_id)
     created = ask(tenant=GUID)
     with pytest.raises(Refused, match="AADSTS7000222"):
         grant(sender, created.credential_id)
@@ -123,8 +122,7 @@ def test_another_tenant_in_the_table_goes_into_the_same_credential(ask):
 
 
 def test_the_connectors_own_application_serves_where_there_is_no_other(ask, sender, ledger):
-    consent = {"tenant": "umbra.example.com", "client_id": "connector-app", "given_at": 0}
-    sender.control.post("/microsoft/consents", json=consent).raise_for_status()
+    sender.control.give_consent("umbra.example.com", "connector-app")
     created, kept = ask(None), ask(None)
     assert (created.registration, kept.registration) == (Registration.CREATED, Registration.KEPT)
     assert kept.credential_id == created.credential_id == recorded(ledger).credential_id
@@ -156,7 +154,9 @@ def test_another_api_key_makes_the_contents_unknown_and_changes_nothing(ask, sen
 
 @pytest.mark.parametrize("app", [OWN, None])
 def test_an_answer_lost_after_the_commit_leaves_one_credential(ask, sender, app):
-    sender.fault("reset_after_commit", times=1, match={"method": "POST", "path": "/v3/*/creds"})
+    sender.control.add_fault(
+        "reset_after_commit", times=1, match={"method": "POST", "path": "/v3/*/creds"}
+    )
     assert ask(app).registration is Registration.CREATED
     assert names(sender).count("umbra") == 1
 
@@ -245,7 +245,9 @@ def test_a_secret_that_nylas_echoes_is_in_no_sentence(ask, sender, ledger, metho
     if method == "PATCH":
         ask()
     echo = {"status": 403, "type": "api.forbidden", "message": f"no: {NEW_SECRET}, {SECRET}"}
-    sender.fault("error", error=echo, match={"method": method, "path": "/v3/connectors/*"})
+    sender.control.add_fault(
+        "error", error=echo, match={"method": method, "path": "/v3/connectors/*"}
+    )
     with pytest.raises(RequestRefused) as raised:
         ask(OAuthApp(OWN.client_id, NEW_SECRET))
     assert NEW_SECRET not in str(raised.value)

@@ -104,9 +104,9 @@ def resting(ledger):
 
 def test_keeping_a_credential_sends_no_secret(register, sender):
     register()
-    before = sender.requests()
+    before = sender.control.requests_by_route()
     register()
-    after = sender.requests()
+    after = sender.control.requests_by_route()
     changed = {route for route in after if after[route] != before.get(route)}
     assert all(route.startswith("GET ") for route in changed if "creds" in route), changed
 
@@ -189,7 +189,7 @@ def test_a_name_held_by_another_type_is_not_touched(register, sender):
 
 
 def test_a_credential_beyond_the_first_page_is_found(register, sender, key_files):
-    sender.control.put("/limiter", json={"per_second": 100_000}).raise_for_status()
+    sender.control.set_limiter(per_second=100_000)
     for number in range(210):
         data = {**key_files[0], "project_id": f"p{number}"}
         sender.send(
@@ -199,19 +199,21 @@ def test_a_credential_beyond_the_first_page_is_found(register, sender, key_files
 
 
 def test_an_answer_lost_after_the_commit_leaves_one_credential(register, sender):
-    sender.fault("reset_after_commit", times=1, match={"method": "POST", "path": "/v3/*/creds"})
+    sender.control.add_fault(
+        "reset_after_commit", times=1, match={"method": "POST", "path": "/v3/*/creds"}
+    )
     assert register().registration is Registration.CREATED
     assert names(sender).count("acme") == 1
 
 
 def test_a_connector_whose_answer_was_lost_is_found(sender):
-    sender.fault("reset_after_commit", times=1, match={"method": "POST"})
+    sender.control.add_fault("reset_after_commit", times=1, match={"method": "POST"})
     made = ensure_connector(sender, Provider.GOOGLE, OAuthApp("id", "oauth-secret"))
     assert made.provider == "google"
-    assert sender.requests()["POST /v3/connectors"] == 1
+    assert sender.control.requests_by_route()["POST /v3/connectors"] == 1
 
 
 def test_a_connector_that_cannot_be_made_stays_an_error(sender):
-    sender.fault("reset_before_commit", times=1, match={"method": "POST"})
+    sender.control.add_fault("reset_before_commit", times=1, match={"method": "POST"})
     with pytest.raises(Unavailable):
         ensure_connector(sender, Provider.GOOGLE, OAuthApp("id", "oauth-secret"))

@@ -28,8 +28,7 @@ async def planned(world, roster, batch_size=2000):
 
 
 def fault(world, kind: str, **more) -> None:
-    more = {"match": MAKING, **more}
-    world.control.post("/faults", json={"kind": kind, **more}).raise_for_status()
+    world.control.add_fault(kind, **{"match": MAKING, **more})
 
 
 def done(engine) -> int:

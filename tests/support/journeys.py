@@ -21,6 +21,7 @@ from bulkgrants.model import CredentialType, Provider, Tenant
 from bulkgrants.nylas.calls import create_connector, create_credential
 from bulkgrants.propagation.advance import Ready, Wait, advance
 from bulkgrants.propagation.pace import Pace
+from nylas_standin.client import Control
 
 APPLICATION = "standin-application"
 REDIRECT = "https://airflow.example/bulkgrants/consent"
@@ -49,9 +50,13 @@ class Journey:
 
     def __post_init__(self) -> None:
         self.sleep(timedelta())
-        self.set("limiter", {"policy": "none"})  # it lives by the wall clock, and we do not
-        self.set("redirect-uris", [REDIRECT])
-        self.set("microsoft/tenants", {"domains": {"contoso.example": ENTRA}})
+        self.control.set_limiter(policy="none")  # it runs on the wall clock, and a journey does not
+        self.control.set_redirect_uris(REDIRECT)
+        self.control.set_microsoft_tenants(domains={"contoso.example": ENTRA})
+
+    @property
+    def control(self) -> Control:
+        return self.sender.control
 
     def clock(self) -> datetime:
         return self.now
@@ -59,10 +64,7 @@ class Journey:
     def sleep(self, span: timedelta) -> None:
         """Let time pass, here and at the stand-in."""
         self.now += span
-        self.set("clock", {"frozen_at": int(self.now.timestamp())})
-
-    def set(self, what: str, body: object) -> None:
-        self.sender.control.put(f"/{what}", json=body).raise_for_status()
+        self.control.freeze_clock(int(self.now.timestamp()))
 
     def microsoft(self, entra: str = "common", **changed) -> None:
         """List the tenant `contoso`, and register its credential, with an Azure app of its own."""
@@ -123,9 +125,7 @@ class Journey:
 
     def reply(self, asked: Asked, **said) -> str:
         """Answer a link that is open."""
-        body = {"state": state_in(asked)} | said
-        done = self.sender.control.post("/microsoft/requests/answer", json=body)
-        return done.raise_for_status().json()["location"]
+        return self.control.answer_consent(**{"state": state_in(asked)} | said)
 
     def receive(self, location: str) -> Received:
         return receive(
@@ -170,8 +170,7 @@ class Journey:
 
     def grants(self) -> dict[str, dict]:
         """What exists at the stand-in, by mailbox."""
-        found = self.sender.control.get("/grants", params={"limit": 100}).json()
-        return {one["email"]: one for one in found["grants"]}
+        return self.control.grants_by_mailbox()
 
     def outcomes(self) -> list[tuple[str, str]]:
         """Each probe that is recorded: its outcome, and the scopes that were missing."""

@@ -28,7 +28,7 @@ LATELY = datetime(2026, 3, 1, 2, 0, tzinfo=UTC)
 async def make_history(world, pem: str) -> None:
     """Old nights, one with a task that died; a run turned away, drift, tenants on their way."""
     known = [f"{name}@acme.example.com" for name in ("ada", "ben", "carl", "former", "eve")]
-    world.control.put("/directory", json={"acme.example.com": known}).raise_for_status()
+    world.control.set_directory({"acme.example.com": known})
     register(world, pem)
     await old_nights(world)
     await late_nights(world)
@@ -53,11 +53,11 @@ async def old_nights(world) -> None:
 async def late_nights(world) -> None:
     world.now = LATELY
     foreign = {"email": "foreign@acme.example.com", "credential_id": world.credential_id}
-    world.control.post("/seed", json={"grants": [foreign]}).raise_for_status()
+    world.control.seed([foreign])
     run, plan = await planned(world, people("ada", "ben", "carl", "eve", "nobody"))
     await applied(world, run, plan)
     eve = world.grants()["eve@acme.example.com"]["id"]
-    world.control.patch(f"/grants/{eve}", json={"grant_status": "invalid"}).raise_for_status()
+    world.control.change_grant(eve, grant_status="invalid")
     await closed(world, run)
     world.now += timedelta(days=8)
     await world.reconcile(people("ada", "eve"), mode=Mode.DRY_RUN)

@@ -52,8 +52,7 @@ def make_credential(world) -> str:
 
 def consent(world, name: str) -> None:
     """The tenant's admin says yes, at Microsoft and in the ledger; it is in force at once."""
-    given = {"tenant": f"{name}.example.com", "client_id": AZURE_APP, "given_at": 0}
-    world.control.post("/microsoft/consents", json=given).raise_for_status()
+    world.control.give_consent(f"{name}.example.com", AZURE_APP)
     with world.engine.begin() as connection:
         consent_id = ask(world, connection, name)
         consents.answer(connection, consent_id, ConsentStatus.GIVEN, world.now)
@@ -76,8 +75,7 @@ def ask(world, connection, name: str) -> int:
 
 def withdraw(world, name: str) -> None:
     """The admin takes the consent back at Microsoft; the tenant's grants break."""
-    query = {"tenant": f"{name}.example.com", "client_id": AZURE_APP}
-    world.control.delete("/microsoft/consents", params=query).raise_for_status()
+    world.control.withdraw_consent(f"{name}.example.com", AZURE_APP)
 
 
 def become_ready(world, name: str) -> None:

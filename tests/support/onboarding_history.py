@@ -39,7 +39,7 @@ def onboard(world, sender, early, late) -> None:
     answer(world, "state-of-a-stranger", {"admin_consent": "true"})
     come_into_force(world, "contoso", "some")
     assert probed(world, sender, "contoso") is ProbeOutcome.PARTIAL
-    world.control.put("/microsoft/propagation", json={"stage": "all"}).raise_for_status()
+    world.control.set_propagation(stage="all")
     assert probed(world, sender, "contoso") is ProbeOutcome.GRANTED
 
     world.now = late
@@ -93,10 +93,8 @@ def answer(world, state: str, fields: dict[str, str]) -> None:
 
 
 def come_into_force(world, name: str, stage: str) -> None:
-    given = {"tenant": f"{name}.example.com", "client_id": AZURE_APP}
-    world.control.post("/microsoft/consents", json=given).raise_for_status()
-    some = {"stage": stage, "some": ["User.Read.All"]}
-    world.control.put("/microsoft/propagation", json=some).raise_for_status()
+    world.control.give_consent(f"{name}.example.com", AZURE_APP)
+    world.control.set_propagation(stage=stage, some=["User.Read.All"])
 
 
 def probed(world, sender, name: str) -> ProbeOutcome:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,34 +9,64 @@ import httpx
 
 from bulkgrants.errors import Unavailable
 from bulkgrants.nylas.exchange import understand
-from bulkgrants.nylas.wire import Reply
+from bulkgrants.nylas.wire import Reply, encode
 from bulkgrants.ports import utc_now
+from nylas_standin.client import Control
 
 
 class HttpxSender:
+    """A Sender on an httpx client, with the control plane of the stand-in that it sends to."""
+
+    def __init__(self, base_url: str, api_key: str, timeout: float = 10.0) -> None:
+        self.base_url, self.api_key = base_url, api_key
+        self.client = httpx.Client(base_url=base_url, timeout=timeout)
+        self.control = Control(base_url)
+
+    def send(self, call):
+        try:
+            answer = self.client.request(**request_of(call, self.api_key))
+        except httpx.TransportError as error:
+            raise Unavailable(f"No answer: {type(error).__name__}.") from None
+        return result_of(call, answer, self.api_key)
+
+    def close(self) -> None:
+        self.client.close()
+        self.control.close()
+
+
+class AsyncHttpxSender:
     """An AsyncSender on an httpx client."""
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
-        self._client = client
+    def __init__(self, client: httpx.AsyncClient, api_key: str) -> None:
+        self._client, self._api_key = client, api_key
 
     async def send(self, call):
-        content = None if call.body is None else json.dumps(call.body)
-        headers = {"Content-Type": "application/json"} if content else {}
         try:
-            answer = await self._client.request(
-                call.method, call.path, params=call.query, content=content, headers=headers
-            )
+            answer = await self._client.request(**request_of(call, self._api_key))
         except httpx.TransportError as error:
-            raise Unavailable(f"no answer: {type(error).__name__}") from None
-        reply = Reply(answer.status_code, answer.headers, answer.content)
-        return understand(call, reply, clock=utc_now, connection="test")
+            raise Unavailable(f"No answer: {type(error).__name__}.") from None
+        return result_of(call, answer, self._api_key)
 
 
 @asynccontextmanager
-async def open_sender(base_url: str, api_key: str) -> AsyncIterator[HttpxSender]:
+async def open_sender(base_url: str, api_key: str) -> AsyncIterator[AsyncHttpxSender]:
     limits = httpx.Limits(max_connections=100, max_keepalive_connections=100)
-    headers = {"Authorization": f"Bearer {api_key}"}
-    async with httpx.AsyncClient(
-        base_url=base_url, headers=headers, limits=limits, timeout=30
-    ) as client:
-        yield HttpxSender(client)
+    async with httpx.AsyncClient(base_url=base_url, limits=limits, timeout=30) as client:
+        yield AsyncHttpxSender(client, api_key)
+
+
+def request_of(call, api_key: str) -> dict[str, object]:
+    """The arguments with which httpx sends a call."""
+    headers = {"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"}
+    return {
+        "method": call.method,
+        "url": call.path,
+        "params": dict(call.query),
+        "content": encode(call.body),
+        "headers": headers,
+    }
+
+
+def result_of(call, answer: httpx.Response, api_key: str):
+    reply = Reply(answer.status_code, dict(answer.headers), answer.content)
+    return understand(call, reply, clock=utc_now, connection="test", secrets=(api_key,))

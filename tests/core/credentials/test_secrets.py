@@ -4,7 +4,7 @@ import json
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from bulkgrants.credentials.secrets import (
     OAuthApp,
@@ -14,23 +14,20 @@ from bulkgrants.credentials.secrets import (
     service_account_key,
 )
 from bulkgrants.errors import Misconfigured
+from nylas_standin.keys import google_key_file, private_key
 
-
-def pem(key):
-    return key.private_bytes(
+RSA = private_key("kid-1")
+ELLIPTIC = (
+    ec.generate_private_key(ec.SECP256R1())
+    .private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
-    ).decode()
-
-
-RSA = pem(rsa.generate_private_key(65537, 2048))
+    )
+    .decode()
+)
 FILE = {
-    "type": "service_account",
-    "project_id": "p",
-    "private_key_id": "kid-1",
-    "private_key": RSA,
-    "client_email": "robot@p.iam.gserviceaccount.com",
+    **google_key_file("p", key_id="kid-1"),
     "client_id": "117",
     "universe_domain": "googleapis.com",
 }
@@ -67,7 +64,7 @@ def test_nothing_of_a_secret_is_shown():
         ({**FILE, "private_key": "not a key"}, "no RSA key"),
         ({**FILE, "private_key": RSA[:200]}, "no RSA key"),
         ({**FILE, "private_key": "é" + RSA[30:]}, "no RSA key"),
-        ({**FILE, "private_key": pem(ec.generate_private_key(ec.SECP256R1()))}, "no RSA key"),
+        ({**FILE, "private_key": ELLIPTIC}, "no RSA key"),
     ],
 )
 def test_a_bad_key_file_names_connection_and_fault_and_shows_no_content(value, why):
