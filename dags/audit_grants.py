@@ -1,15 +1,17 @@
-"""Plans what would make the grants equal to the roster, reports it, and never applies it."""
+"""Plans what would make the grants equal to the roster, and reports it. It never applies a plan."""
 
 from datetime import datetime, timedelta
 
 from airflow.sdk import DAG
 
 from bulkgrants_airflow.defaults import MAILBOX, RETRIES, TENANTS
-from bulkgrants_airflow.operators.close_run import CloseRunOperator
-from bulkgrants_airflow.operators.observe_grants import ObserveGrantsOperator
-from bulkgrants_airflow.operators.plan_changes import PlanChangesOperator
-from bulkgrants_airflow.operators.read_roster import ReadRosterOperator
-from bulkgrants_airflow.sensors.run_opening import RunOpeningSensor
+from bulkgrants_airflow.operators.reconcile import (
+    CloseRunOperator,
+    ObserveGrantsOperator,
+    PlanChangesOperator,
+    ReadRosterOperator,
+)
+from bulkgrants_airflow.sensors.reconcile import RunOpeningSensor
 
 with DAG(
     dag_id="audit_grants",

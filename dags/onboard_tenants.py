@@ -1,4 +1,4 @@
-"""Takes each tenant that is not ready there: credential, consent, propagation."""
+"""Brings each tenant that is not ready to that point: credential, consent, propagation."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -6,13 +6,14 @@ from datetime import datetime
 from airflow.sdk import DAG, task_group
 
 from bulkgrants_airflow.defaults import RETRIES, TENANTS
-from bulkgrants_airflow.operators.announce_ready import AnnounceReadyOperator
-from bulkgrants_airflow.operators.check_manifest import CheckManifestOperator
-from bulkgrants_airflow.operators.register_credential import RegisterCredentialOperator
-from bulkgrants_airflow.operators.request_consent import RequestConsentOperator
-from bulkgrants_airflow.operators.take_up_tenants import TakeUpTenantsOperator
-from bulkgrants_airflow.sensors.consent import ConsentSensor
-from bulkgrants_airflow.sensors.propagation import PropagationSensor
+from bulkgrants_airflow.operators.credentials import RegisterCredentialOperator
+from bulkgrants_airflow.operators.onboarding import (
+    AnnounceReadyOperator,
+    CheckManifestOperator,
+    RequestConsentOperator,
+    TakeUpTenantsOperator,
+)
+from bulkgrants_airflow.sensors.onboarding import ConsentSensor, PropagationSensor
 
 with DAG(
     dag_id="onboard_tenants",
@@ -20,7 +21,7 @@ with DAG(
     schedule="0 * * * *",
     start_date=datetime(2026, 1, 1),  # noqa: DTZ001 - Airflow reads it in the DAG's time zone
     catchup=False,
-    max_active_runs=1000,  # some wait for weeks, and hold up no later one
+    max_active_runs=1000,  # some wait for weeks, and must not delay later ones
     default_args=RETRIES,
     params={"tenants": TENANTS},
     tags=["bulkgrants"],
@@ -28,7 +29,7 @@ with DAG(
 
     @task_group(default_args={"map_index_template": "{{ task.tenant }}"})
     def onboard(tenant: str, credential: Mapping[str, str]) -> None:
-        """One tenant, on its own."""
+        """The steps of one tenant; no tenant waits for another."""
         register = RegisterCredentialOperator(
             task_id="register",
             credential=credential,

@@ -1,17 +1,19 @@
-"""Makes the grants equal to the roster, every night, or for what a person asks for."""
+"""Makes the grants equal to the roster: every night, or when a person triggers it."""
 
 from datetime import datetime, timedelta
 
 from airflow.sdk import DAG, Param
 
 from bulkgrants_airflow.defaults import MAILBOX, RETRIES, TENANTS
-from bulkgrants_airflow.operators.apply_batch import ApplyBatchOperator
-from bulkgrants_airflow.operators.close_run import CloseRunOperator
-from bulkgrants_airflow.operators.observe_grants import ObserveGrantsOperator
-from bulkgrants_airflow.operators.plan_changes import PlanChangesOperator
-from bulkgrants_airflow.operators.read_roster import ReadRosterOperator
-from bulkgrants_airflow.operators.verify_changes import VerifyChangesOperator
-from bulkgrants_airflow.sensors.run_opening import RunOpeningSensor
+from bulkgrants_airflow.operators.reconcile import (
+    ApplyBatchOperator,
+    CloseRunOperator,
+    ObserveGrantsOperator,
+    PlanChangesOperator,
+    ReadRosterOperator,
+    VerifyChangesOperator,
+)
+from bulkgrants_airflow.sensors.reconcile import RunOpeningSensor
 
 with DAG(
     dag_id="reconcile_grants",
@@ -28,7 +30,7 @@ with DAG(
             default=False,
             type="boolean",
             title="Dry run",
-            description="Plan and report as ever, and apply nothing.",
+            description="Plan and report as usual, and apply nothing.",
         ),
     },
     tags=["bulkgrants"],

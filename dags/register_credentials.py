@@ -5,12 +5,14 @@ from datetime import datetime
 from airflow.sdk import DAG
 
 from bulkgrants_airflow.defaults import RETRIES
-from bulkgrants_airflow.operators.list_credentials import ListCredentialsOperator
-from bulkgrants_airflow.operators.register_credential import RegisterCredentialOperator
+from bulkgrants_airflow.operators.credentials import (
+    ListCredentialsOperator,
+    RegisterCredentialOperator,
+)
 
 with DAG(
     dag_id="register_credentials",
-    doc_md="Credentials made, kept or rotated: see `docs/architecture.md`.",
+    doc_md="Makes, keeps or rotates credentials: see `docs/architecture.md`.",
     schedule="0 1 * * *",
     start_date=datetime(2026, 1, 1),  # noqa: DTZ001 - Airflow reads it in the DAG's time zone
     catchup=False,

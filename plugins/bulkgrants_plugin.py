@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from airflow.plugins_manager import AirflowPlugin
 
-from bulkgrants_airflow.ui.lazily import consent_callback
+from bulkgrants_airflow.provider import CALLBACK_PREFIX
+from bulkgrants_airflow.ui.lazy_app import consent_callback
 
 
 class BulkgrantsPlugin(AirflowPlugin):
-    """The page that admins land on; connection type and settings come from `provider`."""
+    """The page for admins. The connection type and the settings come from `provider`."""
 
     name = "bulkgrants"
     fastapi_apps = [  # noqa: RUF012 - as Airflow declares it
         {
             "app": consent_callback,
-            "url_prefix": "/bulkgrants",
+            "url_prefix": CALLBACK_PREFIX,
             "name": "Bulkgrants consent callback",
         }
     ]

@@ -1,4 +1,4 @@
-"""docker-compose.yaml, as far as it can be checked where no container runs."""
+"""docker-compose.yaml, as far as it can be checked without containers."""
 
 from __future__ import annotations
 
@@ -108,13 +108,13 @@ def test_volumes_are_those_that_are_declared():
     assert used == set(COMPOSE["volumes"])
 
 
-def test_ports_are_open_to_this_machine_alone():
+def test_ports_are_open_to_this_machine_only():
     ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
     assert len(ports) == 1
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
-def test_the_standin_is_opt_in_and_out_of_everybodys_reach():
+def test_the_standin_is_opt_in_and_reachable_only_from_the_worker():
     standin = SERVICES["standin"]
     assert standin["profiles"] == ["standin"]
     assert standin["network_mode"] == "service:worker"

@@ -1,8 +1,8 @@
 """Reads Airflow connections into what the work needs; no other module reads them.
 
-Whatever is missing or wrong becomes Misconfigured, in a sentence that names the connection and
-never shows a secret. What is heavy to import is imported where it is used: DAG files are parsed
-every thirty seconds, and only tasks open databases.
+If a part is missing or wrong, the error is Misconfigured; its sentence names the connection and
+never shows a secret. Heavy modules are imported where they are used: DAG files are parsed every
+thirty seconds, and only tasks open databases.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from airflow.sdk.log import mask_secret
 from bulkgrants.credentials.secrets import OAuthApp, ServiceAccountKey, service_account_key
 from bulkgrants.errors import Misconfigured
 from bulkgrants.nylas.wire import Json
-from bulkgrants_airflow.settings import DEFAULT_LEDGER_CONN_ID, airflow_home
+from bulkgrants_airflow.provider import OPTIONS, RATE_PER_SECOND, TIMEOUT, Limits
+from bulkgrants_airflow.settings import airflow_home
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -34,26 +35,12 @@ _API_KEY = re.compile(r"[!-~]+")  # what an HTTP header can carry
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """A number in a connection's extra: its name, its default, and between what it may lie."""
-
-    name: str
-    default: float
-    low: float
-    high: float
-
-
-RATE = Limits("rate_per_second", default=40.0, low=1.0, high=50.0)  # Nylas allows 50
-TIMEOUT = Limits("timeout", default=90.0, low=0.001, high=3600.0)
-
-
-@dataclass(frozen=True, slots=True)
 class NylasConnection:
     """How to reach a Nylas application."""
 
     conn_id: str
     base_url: str
-    """Without a slash at its end."""
+    """Without a slash at the end."""
     api_key: str = field(repr=False)
     client_id: str
     """The application's id, under which the ledger keeps its records."""
@@ -63,7 +50,7 @@ class NylasConnection:
 
     @property
     def host(self) -> str:
-        """For sentences."""
+        """The host as messages name it."""
         return urlsplit(self.base_url).netloc
 
 
@@ -74,7 +61,7 @@ def nylas_connection(conn_id: str) -> NylasConnection:
 
 
 async def nylas_connection_async(conn_id: str) -> NylasConnection:
-    """`nylas_connection` for an event loop, on which the other one may block for ever."""
+    """`nylas_connection` for an event loop, on which the blocking form could wait for ever."""
     try:
         connection = await BaseHook.aget_connection(conn_id)
     except AirflowNotFoundException:
@@ -85,13 +72,13 @@ async def nylas_connection_async(conn_id: str) -> NylasConnection:
 def ledger_url(conn_id: str) -> str:
     """The ledger's SQLAlchemy URL, password included.
 
-    While the default connection does not exist, it is a SQLite file in Airflow's home. Any other
-    name that does not exist is a slip of the pen, and an empty ledger would forget what is owned.
+    While the default connection does not exist, the ledger is a SQLite file in Airflow's home. Any
+    other name that does not exist is a mistake: an empty ledger would not know what is owned.
     """
     try:
         connection = BaseHook.get_connection(conn_id)
     except AirflowNotFoundException:
-        if conn_id != DEFAULT_LEDGER_CONN_ID:
+        if conn_id != OPTIONS["ledger_conn_id"]["default"]:
             raise _missing(conn_id, "postgres or sqlite") from None
         return f"sqlite:///{airflow_home() / 'bulkgrants' / 'ledger.db'}"
     match connection.conn_type:
@@ -115,7 +102,7 @@ def ledger_url(conn_id: str) -> str:
 
 
 def warehouse_engine(conn_id: str) -> Engine:
-    """An engine on the warehouse, made by the connection's own SQL hook."""
+    """The warehouse's engine, made by the connection's own SQL hook."""
     from airflow.providers.common.sql.hooks.sql import DbApiHook  # noqa: PLC0415 - heavy
 
     _connection(conn_id, "a database")
@@ -125,14 +112,14 @@ def warehouse_engine(conn_id: str) -> Engine:
         hook = None
     if not isinstance(hook, DbApiHook):
         raise Misconfigured(
-            f"The Airflow connection '{conn_id}' is of no SQL type that is installed here; point "
-            "[bulkgrants] warehouse_conn_id to the warehouse."
+            f"The Airflow connection '{conn_id}' is not of a SQL type that is installed here; set "
+            "[bulkgrants] warehouse_conn_id to the connection of the warehouse."
         )
     return hook.get_sqlalchemy_engine()
 
 
 def google_key(conn_id: str) -> ServiceAccountKey:
-    """The service account key in a connection as Airflow's own Google connections keep it."""
+    """The service account key of a connection, stored as in Airflow's own Google connections."""
     extra = _connection(conn_id, "google_cloud_platform").extra_dejson
     value: Json = next((extra[name] for name in _KEYFILE if extra.get(name)), None)
     key = service_account_key(value, connection=conn_id)
@@ -141,7 +128,7 @@ def google_key(conn_id: str) -> ServiceAccountKey:
 
 
 def oauth_app(conn_id: str) -> OAuthApp:
-    """The OAuth application in a connection: login, password and, for Azure, `extra.tenantId`."""
+    """The OAuth application of a connection: login, password and, for Azure, `extra.tenantId`."""
     connection = _connection(conn_id, "azure for Microsoft, generic for Google")
     login, password = ((text or "").strip() for text in (connection.login, connection.password))
     if not login or not password:
@@ -152,7 +139,7 @@ def oauth_app(conn_id: str) -> OAuthApp:
     mask_secret(password)
     tenant = connection.extra_dejson.get("tenantId") or ""
     if not isinstance(tenant, str):
-        raise _wrong(conn_id, "needs the Microsoft tenant's id as a text in its field `tenantId`")
+        raise _wrong(conn_id, "needs the Microsoft tenant's id as text in its field `tenantId`")
     return OAuthApp(client_id=login, client_secret=password, tenant=tenant.strip() or None)
 
 
@@ -177,7 +164,7 @@ def _nylas(connection: Connection, extra: Mapping[str, Json]) -> NylasConnection
         base_url=_base_url(conn_id, (connection.host or "").strip()),
         api_key=_api_key(conn_id, (connection.password or "").strip()),
         client_id=_client_id(conn_id, extra.get("client_id")),
-        rate_per_second=_number(conn_id, extra, RATE),
+        rate_per_second=_number(conn_id, extra, RATE_PER_SECOND),
         timeout=_number(conn_id, extra, TIMEOUT),
     )
 
@@ -212,7 +199,10 @@ def _api_key(conn_id: str, key: str) -> str:
     if not key:
         raise _wrong(conn_id, "needs the Nylas API key as its password")
     if not _API_KEY.fullmatch(key):
-        raise _wrong(conn_id, "has a password that is no API key: it holds blanks or odd letters")
+        raise _wrong(
+            conn_id,
+            "has a password that is not an API key: it has blanks or odd characters in it",
+        )
     return key
 
 

@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
+
+CALLBACK_PREFIX = "/bulkgrants"
+"""The path under which Airflow's API server serves the consent callback."""
+CALLBACK_PATH = "/consent"
+"""The callback's only page, below the prefix."""
+
+
+class Limits(NamedTuple):
+    """A number in a connection's extra: its name, its default, and its bounds."""
+
+    name: str
+    default: float
+    low: float
+    high: float
+
+
+RATE_PER_SECOND = Limits("rate_per_second", default=40.0, low=1.0, high=50.0)
+"""Nylas allows 50 (`docs/nylas-api.md`, Rate limits)."""
+TIMEOUT = Limits("timeout", default=90.0, low=0.001, high=3600.0)
+"""Seconds; 90, since a provider may take a minute."""
 
 
 class Option(TypedDict):
-    """One setting, in the form that Airflow's provider schema asks for."""
+    """One setting, in the form of Airflow's provider schema."""
 
     description: str
     version_added: str
@@ -27,7 +47,7 @@ def _option(description: str, default: str, *, kind: str = "string", example: st
 
 OPTIONS: dict[str, Option] = {
     "nylas_conn_id": _option(
-        "The Airflow connection of type `nylas` that names the Nylas application.",
+        "The Airflow connection of type `nylas` with the Nylas application.",
         "nylas_default",
     ),
     "ledger_conn_id": _option(
@@ -45,8 +65,8 @@ OPTIONS: dict[str, Option] = {
         example="SELECT * FROM hr.roster WHERE wants_sync",
     ),
     "roster_columns": _option(
-        "Which of the roster's columns is which, as a JSON object from our names to yours; what is "
-        "left out has the same name.",
+        "The names of the roster's columns, as a JSON object from our names to yours. Only "
+        "columns with another name than ours need an entry.",
         "",
         example='{"email": "work_email"}',
     ),
@@ -56,22 +76,22 @@ OPTIONS: dict[str, Option] = {
         example="SELECT * FROM crm.tenants",
     ),
     "tenants_columns": _option(
-        "Which of the tenants' columns is which, as a JSON object from our names to yours; what is "
-        "left out has the same name.",
+        "The names of the tenants' columns, as a JSON object from our names to yours. Only "
+        "columns with another name than ours need an entry.",
         "",
         example='{"tenant": "customer"}',
     ),
     "google_connector_conn_id": _option(
         "The Airflow connection with the client id (login) and client secret (password) of a "
-        "Google OAuth application; needed only while the Nylas application has no Google "
+        "Google OAuth application. It is needed only while the Nylas application has no Google "
         "connector.",
         "",
         example="google_oauth",
     ),
     "microsoft_connector_conn_id": _option(
         "The Airflow connection with the client id (login), client secret (password) and tenant "
-        "(extra.tenantId) of an Azure application; needed only while the Nylas application has no "
-        "Microsoft connector.",
+        "(extra.tenantId) of an Azure application. It is needed only while the Nylas application "
+        "has no Microsoft connector.",
         "",
         example="azure_oauth",
     ),
@@ -81,14 +101,14 @@ OPTIONS: dict[str, Option] = {
         kind="integer",
     ),
     "consent_redirect_uri": _option(
-        "Where an admin lands after consenting, as it is registered at Nylas. Empty: "
-        "/bulkgrants/consent under [api] base_url.",
+        "The address to which an admin returns after consenting, as it is registered at Nylas. If "
+        "empty: /bulkgrants/consent under [api] base_url.",
         "",
         example="https://airflow.example.com/bulkgrants/consent",
     ),
     "consent_notifier": _option(
-        "An Airflow notifier that brings consent links to people, as a JSON object with its class "
-        "and its arguments. Templates may use consent_link, consent_tenant, consent_expires_at and "
+        "The Airflow notifier that sends consent links, as a JSON object with its class and its "
+        "arguments. Templates may use consent_link, consent_tenant, consent_expires_at and "
         "consent_is_reminder.",
         "",
         example='{"class": "airflow.providers.smtp.notifications.smtp.SmtpNotifier", "kwargs": '
@@ -96,17 +116,18 @@ OPTIONS: dict[str, Option] = {
         '"html_content": "{{ consent_link }}"}}',
     ),
     "consent_link_days": _option(
-        "For how many days a consent link is good; then it is made anew.", "14", kind="float"
+        "How many days a consent link is valid; then a new one is made.", "14", kind="float"
     ),
     "consent_reminder_days": _option(
-        "How many days after the first link an admin is reminded with a fresh one; none if empty.",
+        "How many days after the first link an admin is reminded with a new one. If empty: never.",
         "3, 10",
     ),
     "consent_give_up_days": _option(
-        "How many days after the first link nobody waits any longer.", "60", kind="float"
+        "How many days after the first link the task stops waiting.", "60", kind="float"
     ),
     "propagation_floor_seconds": _option(
-        "How long after a consent nothing is asked of Microsoft, which keeps scopes for minutes.",
+        "How many seconds after a consent to wait before the first probe at Microsoft, which "
+        "caches scopes for some minutes.",
         "300",
         kind="float",
     ),
@@ -117,8 +138,8 @@ OPTIONS: dict[str, Option] = {
         "How many hours Google has to honour a delegation.", "24", kind="float"
     ),
     "manifests_folder": _option(
-        "The folder with the Azure app manifests that tenants name. Empty: bulkgrants/manifests in "
-        "$AIRFLOW_HOME.",
+        "The folder with the Azure app manifests that tenants name. If empty: bulkgrants/manifests "
+        "in $AIRFLOW_HOME.",
         "",
     ),
 }
@@ -140,20 +161,25 @@ _NYLAS = {
         },
         "rate_per_second": {
             "label": "Calls per second",
-            "description": "What all tasks together may ask. Nylas allows 50; default: 40.",
-            "schema": {"type": ["number", "null"], "default": 40, "minimum": 1, "maximum": 50},
+            "description": "For all tasks together. Nylas allows 50; default: 40.",
+            "schema": {
+                "type": ["number", "null"],
+                "default": RATE_PER_SECOND.default,
+                "minimum": RATE_PER_SECOND.low,
+                "maximum": RATE_PER_SECOND.high,
+            },
         },
         "timeout": {
             "label": "Time-out in seconds",
             "description": "For one whole call. Default: 90, as a provider may take a minute.",
-            "schema": {"type": ["number", "null"], "default": 90, "minimum": 1},
+            "schema": {"type": ["number", "null"], "default": TIMEOUT.default, "minimum": 1},
         },
     },
 }
 
 
 def get_provider_info() -> dict[str, object]:
-    """The entry point `apache_airflow_provider`. Every process calls it: it imports nothing."""
+    """The entry point `apache_airflow_provider`. Every process calls it, so it imports nothing."""
     return {
         "package-name": "bulkgrants",
         "name": "Bulkgrants",
@@ -161,7 +187,7 @@ def get_provider_info() -> dict[str, object]:
         "connection-types": [_NYLAS],
         "config": {
             "bulkgrants": {
-                "description": "Where Bulkgrants finds what it works on.",
+                "description": "Where Bulkgrants finds its data, and how long it waits.",
                 "options": OPTIONS,
             },
         },

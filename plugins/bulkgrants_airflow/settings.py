@@ -1,6 +1,6 @@
-"""Reads the `[bulkgrants]` section of Airflow's configuration; nothing else does.
+"""Reads the `[bulkgrants]` section of Airflow's configuration; no other module does.
 
-The defaults stand in `provider.py`, from where Airflow takes them in every process.
+The defaults are in `provider.py`, from which Airflow takes them in every process.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from bulkgrants.consent.waiting import Terms
 from bulkgrants.errors import Misconfigured
 from bulkgrants.model import Provider
 from bulkgrants.propagation.pace import Pace
+from bulkgrants_airflow.provider import CALLBACK_PATH, CALLBACK_PREFIX
 
 SECTION = "bulkgrants"
-DEFAULT_LEDGER_CONN_ID = "bulkgrants_ledger"
 _LONGEST = 100_000
-"""Seconds, hours or days: beyond it a number is a slip of the pen."""
+"""Seconds, hours or days: a larger number is a mistake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +40,13 @@ class Settings:
     batch_size: int
     consent_redirect_uri: str
     consent_notifier: Mapping[str, object]
-    """Empty where there is none."""
+    """Empty if there is none."""
     consent: Terms
     propagation: Mapping[Provider, Pace]
     manifests_folder: Path
 
     def connector_conn_id(self, provider: Provider) -> str | None:
-        """The connection from which a missing connector of that provider is made, if there is."""
+        """The connection from which a missing connector of that provider is made, if any."""
         match provider:
             case Provider.GOOGLE:
                 return self.google_connector_conn_id
@@ -75,14 +75,8 @@ def read_settings() -> Settings:
     )
 
 
-def default_time_zone() -> str:
-    """The time zone of schedules that name none."""
-    zone: str = conf.get("core", "default_timezone", fallback="utc")
-    return zone
-
-
 def airflow_home() -> Path:
-    """The folder that Airflow keeps its own files in."""
+    """The folder in which Airflow keeps its own files."""
     return Path(get_sdk_expansion_variables()["AIRFLOW_HOME"])
 
 
@@ -120,7 +114,7 @@ def _object(option: str) -> Mapping[str, object]:
     try:
         value = json.loads(text) if text else {}
     except ValueError:
-        raise _wrong(option, "is no JSON") from None
+        raise _wrong(option, "is not JSON") from None
     if not isinstance(value, dict):
         raise _wrong(option, "must be a JSON object")
     return value
@@ -156,7 +150,7 @@ def _paces() -> Mapping[Provider, Pace]:
 
 def _redirect_uri() -> str:
     base_url = conf.get("api", "base_url", fallback="").rstrip("/")
-    return f"{base_url}/bulkgrants/consent"
+    return f"{base_url}{CALLBACK_PREFIX}{CALLBACK_PATH}"
 
 
 def _folder(option: str, default: str) -> Path:

@@ -99,8 +99,8 @@ def test_a_number_out_of_bounds_is_refused_by_its_name(connect, field, value):
     ("fields", "sentence"),
     [
         ({"password": None}, "needs the Nylas API key as its password"),
-        ({"password": "two words"}, "is no API key"),
-        ({"password": "line\r\nbreak"}, "is no API key"),
+        ({"password": "two words"}, "is not an API key"),
+        ({"password": "line\r\nbreak"}, "is not an API key"),
         ({"extra": {}}, "`client_id`"),
         ({"extra": {"client_id": "  "}}, "`client_id`"),
         ({"extra": {"client_id": 7}}, "`client_id`"),
@@ -191,7 +191,7 @@ def test_the_warehouse_is_opened_by_its_own_hook(connect, tmp_path):
 
 @pytest.mark.parametrize("conn_type", ["http", "unheard-of"])
 def test_a_warehouse_of_no_sql_type_is_refused(connect, conn_type):
-    with pytest.raises(Misconfigured, match=r"'w' is of no SQL type.*warehouse_conn_id"):
+    with pytest.raises(Misconfigured, match=r"'w' is not of a SQL type.*warehouse_conn_id"):
         warehouse_engine(connect("w", conn_type=conn_type, host="x"))
 
 
@@ -229,7 +229,7 @@ def test_an_oauth_application_is_login_password_and_tenant(connect):
     [
         ({"password": None}, "client secret as password"),
         ({"login": " "}, "client id as login"),
-        ({"extra": {"tenantId": ["hush-tenant"]}}, "as a text in its field `tenantId`"),
+        ({"extra": {"tenantId": ["hush-tenant"]}}, "as text in its field `tenantId`"),
     ],
 )
 def test_an_oauth_application_that_lacks_something_is_named_without_its_secret(

@@ -1,4 +1,4 @@
-"""The DAG files say what they should, and are cheap to parse: no more is asked of them."""
+"""The DAG files hold the right tasks in the right order, and are cheap to parse."""
 
 import json
 import subprocess
@@ -108,7 +108,7 @@ def test_a_person_can_choose_tenants_a_mailbox_and_a_dry_run(bag):
 
 
 def test_every_task_retries_by_the_kind_of_error(bag):
-    from bulkgrants_airflow.retries import RetryByKind
+    from bulkgrants_airflow.defaults import RetryByKind
 
     for dag in bag.dags.values():
         for task in dag.tasks:

@@ -62,7 +62,7 @@ class Airflow:
         return DagBag(str(REPOSITORY / "dags")).dags[dag_id].test(**kwargs)
 
     def change(self, statement: str) -> None:
-        """Make it so in the ledger, as if time had passed."""
+        """Change the ledger, as if time had passed."""
         with sqlite3.connect(self.ledger_file) as ledger:
             ledger.execute(statement)
 
@@ -93,7 +93,7 @@ class Airflow:
         return received
 
     def answer(self, message: dict[str, str], **how: object) -> str:
-        """Open a consent link and answer it; gives where the browser is sent."""
+        """Open a consent link and answer it. Returns where the browser is sent."""
         assert httpx.get(message["link"], follow_redirects=True).status_code == httpx.codes.OK
         return self.standin.control.answer_consent(**how)
 
@@ -189,7 +189,7 @@ def link_on(run, task_id: str) -> str:
     return json.loads(value) if isinstance(value, str) and value.startswith('"') else value
 
 
-def test_a_microsoft_tenant_from_a_row_to_ready_and_an_event_for_whoever_reconciles(airflow):
+def test_a_microsoft_tenant_from_a_row_to_ready_and_an_event_to_start_a_reconcile(airflow):
     airflow.tenant("contoso", microsoft_tenant=TENANT_ID)
     airflow.roster(("contoso", "ada@contoso.example.com"))
     Admin(airflow, YES).start()
@@ -288,7 +288,7 @@ def test_a_bad_manifest_ends_the_task_before_any_admin_is_asked(airflow, tmp_pat
     assert airflow.messages() == []
 
 
-def test_a_good_manifest_lets_the_tenant_pass(airflow, tmp_path):
+def test_a_manifest_in_order_lets_the_tenant_pass(airflow, tmp_path):
     (tmp_path / "app.json").write_text(json.dumps(manifest(airflow)))
     airflow.tenant("contoso", microsoft_tenant=TENANT_ID, azure_manifest="app.json")
     Admin(airflow, YES).start()
@@ -298,7 +298,7 @@ def test_a_good_manifest_lets_the_tenant_pass(airflow, tmp_path):
     assert airflow.ask("SELECT azure_manifest, awaiting FROM tenants") == [("app.json", None)]
 
 
-def test_a_link_that_expired_is_made_anew_while_the_task_waits(airflow, monkeypatch):
+def test_an_expired_link_is_replaced_while_the_task_waits(airflow, monkeypatch):
     monkeypatch.setenv("AIRFLOW__BULKGRANTS__CONSENT_LINK_DAYS", str(8 / 86400))
     airflow.tenant("contoso", microsoft_tenant=TENANT_ID)
     Admin(airflow, None, YES).start()
@@ -309,12 +309,12 @@ def test_a_link_that_expired_is_made_anew_while_the_task_waits(airflow, monkeypa
     assert first["link"] != second["link"]
     assert airflow.ask("SELECT status FROM consents ORDER BY id") == [("expired",), ("given",)]
     assert link_on(run, "request_consent") == first["link"]
-    # `dag.test` drops what a deferral keeps, so which link the sensor shows is not seen here.
+    # `dag.test` drops what a deferral keeps, so this test cannot see which link the sensor shows.
 
 
 @pytest.fixture
 def unanswered(airflow, monkeypatch) -> Airflow:
-    """A tenant whose admin was asked, and has said nothing until the run gave up."""
+    """A tenant whose admin was asked, and did not answer until the run gave up."""
     monkeypatch.setenv("AIRFLOW__BULKGRANTS__CONSENT_GIVE_UP_DAYS", str(1 / 86400))
     airflow.tenant("contoso", microsoft_tenant=TENANT_ID)
     run = airflow.run()
@@ -325,7 +325,7 @@ def unanswered(airflow, monkeypatch) -> Airflow:
     return airflow
 
 
-def test_a_reminder_is_a_fresh_link_and_the_older_one_stays_good(unanswered):
+def test_a_reminder_is_a_new_link_and_the_older_one_stays_valid(unanswered):
     unanswered.change(
         "UPDATE tenants SET awaiting_since = datetime(awaiting_since, '-4 days') || '.000000'"
     )
@@ -357,7 +357,7 @@ def sensor_context() -> dict[str, object]:
 def test_the_time_that_a_task_is_allowed_bounds_its_waits_together(unanswered):
     from airflow.sdk.exceptions import AirflowSensorTimeout, TaskDeferred
 
-    from bulkgrants_airflow.sensors.consent import ConsentSensor
+    from bulkgrants_airflow.sensors.onboarding import ConsentSensor
 
     hour = timedelta(hours=1)
     made = {"task_id": "wait", "tenant": "contoso", "execution_timeout": hour}
@@ -386,7 +386,7 @@ print("ENDED", run.state, [task.map_index for task in run.get_task_instances()])
 """
 
 
-def test_a_run_takes_nothing_that_another_one_waits_for(airflow):
+def test_a_run_does_not_take_up_a_tenant_that_another_run_waits_for(airflow):
     airflow.tenant("contoso", microsoft_tenant=TENANT_ID)
     second = []
 

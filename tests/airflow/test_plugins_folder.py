@@ -15,8 +15,8 @@ LOAD = """
     ours = [plugin.name for plugin in plugins if "bulkgrants" in str(plugin.name)]
     assert errors == {}, errors
     assert ours == ["bulkgrants"], ours
-    stems = {"provider", "connections", "settings", "retries", "hooks", "nylas", "operators",
-             "failures", "nylas_async", "register_credential", "__init__"}
+    stems = {"provider", "connections", "settings", "defaults", "hooks", "nylas", "operators",
+             "workspace", "reconcile", "credentials", "__init__"}
     leaked = stems & set(sys.modules)
     assert not leaked, leaked
     assert {name: sys.modules[name].__file__ for name in before} == before

@@ -1,4 +1,4 @@
-"""What Airflow makes of the provider entry point: discovery, the form, and the Test button."""
+"""The provider entry point in Airflow: discovery, the connection form, and the Test button."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_airflow_lists_the_connection_type_with_its_fields():
 
 
 class ApiServer:
-    """Airflow's API server, in this process, asked by an administrator."""
+    """Airflow's API server in this process, used as an administrator."""
 
     headers: ClassVar[dict[str, str]] = {}
 
@@ -113,7 +113,7 @@ def test_the_test_button_works_through_the_api_server(client, standin):
         ({"password": "wrong-key"}, "Nylas does not accept the API key"),
         ({"password": ""}, "needs the Nylas API key as its password"),
         ({"host": "asia"}, "needs `us`, `eu` or a base URL"),
-        ({"host": "http://127.0.0.1:9"}, "it accepts no connection"),
+        ({"host": "http://127.0.0.1:9"}, "it does not accept connections"),
         ({"extra": "{}"}, "`client_id`"),
     ],
 )

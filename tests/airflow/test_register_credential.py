@@ -10,9 +10,11 @@ from airflow.models.xcom import XComModel
 from airflow.sdk import DAG
 
 from bulkgrants.errors import Misconfigured
-from bulkgrants_airflow.operators.list_credentials import ListCredentialsOperator
-from bulkgrants_airflow.operators.register_credential import RegisterCredentialOperator
-from bulkgrants_airflow.retries import RetryByKind
+from bulkgrants_airflow.defaults import RetryByKind
+from bulkgrants_airflow.operators.credentials import (
+    ListCredentialsOperator,
+    RegisterCredentialOperator,
+)
 
 REFERENCE = {"provider": "google", "name": "acme", "secret_conn_id": "acme_google"}
 GUID = "72f988bf-86f1-41af-91ab-2d7cd011db47"

@@ -1,4 +1,4 @@
-"""What our errors do to a task: in the policy, and in a task that really runs."""
+"""What our errors do to a task: in the retry policy, and in a task that runs."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from bulkgrants.errors import (
     Throttle,
     Unavailable,
 )
-from bulkgrants_airflow.retries import RetryByKind, saying_clearly
+from bulkgrants_airflow.defaults import RetryByKind
+from bulkgrants_airflow.operators.base import saying_clearly
 
 
 @pytest.mark.parametrize(
     "error",
     [Misconfigured("x"), ApiKeyRefused("x"), RequestRefused("x"), Superseded("x")],
 )
-def test_what_only_a_person_can_mend_fails_at_once(error):
+def test_what_only_a_person_can_correct_fails_at_once(error):
     decision = RetryByKind().evaluate(error, 1, 3)
     assert (decision.action, decision.reason) == (RetryAction.FAIL, "x")
 
@@ -60,7 +61,7 @@ def quoting(secret):
 
 
 def wrapping(error, secret):
-    """An error of ours that keeps the library's, as one must not."""
+    """Raise an error of ours with the library's behind it, as our code must not."""
     try:
         quoting(secret)
     except ValueError as cause:
@@ -83,7 +84,7 @@ def test_errors_that_are_not_ours_pass_untouched():
 
 
 class Failing(BaseOperator):
-    """Raises what it is told, out of the depth of a library."""
+    """Raises the error that it is told to, from inside a library."""
 
     def __init__(self, *, error: str, **kwargs) -> None:
         super().__init__(**kwargs)
@@ -92,15 +93,15 @@ class Failing(BaseOperator):
     def execute(self, context):
         with saying_clearly():
             if self.error == "fatal":
-                wrapping(Misconfigured("The setting is wrong; mend it."), "hush-hush-secret")
-            wrapping(Unavailable("Nobody answers.", after=0.0), "hush-hush-secret")
+                wrapping(Misconfigured("The setting is wrong; correct it."), "hush-hush-secret")
+            wrapping(Unavailable("There is no answer.", after=0.0), "hush-hush-secret")
 
 
 @pytest.mark.parametrize(
     ("error", "sentence", "state", "tries"),
     [
-        ("fatal", "The setting is wrong; mend it.", "failed", 1),
-        ("retriable", "Nobody answers.", "failed", 2),
+        ("fatal", "The setting is wrong; correct it.", "failed", 1),
+        ("retriable", "There is no answer.", "failed", 2),
     ],
 )
 def test_a_tasks_log_ends_in_the_sentence_and_shows_no_secret(
@@ -127,7 +128,7 @@ def test_a_tasks_log_ends_in_the_sentence_and_shows_no_secret(
     assert "ValueError" not in shown
 
 
-def test_airflow_stores_of_a_policy_that_there_is_one():
+def test_airflow_stores_only_that_a_task_has_a_policy():
     from airflow.serialization.serialized_objects import DagSerialization
 
     with DAG("with_policy", schedule=None) as dag:

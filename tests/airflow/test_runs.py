@@ -157,7 +157,7 @@ def test_an_old_roster_writes_nothing_and_says_so(airflow, standin):
     )
 
 
-def test_microsoft_tenants_wait_for_consent_and_hold_up_nobody(airflow):
+def test_microsoft_tenants_wait_for_consent_and_delay_no_other(airflow):
     airflow.tenant("contoso", provider="microsoft")
     airflow.roster(("acme", "a@acme.example.com"), ("contoso", "m@contoso.example.com"))
     assert airflow.run("register_credentials").state == "success"

@@ -1,1 +1,1 @@
-"""Hooks: the only senders."""
+"""Hooks: the only place from which API calls leave."""

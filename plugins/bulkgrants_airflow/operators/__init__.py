@@ -1,1 +1,1 @@
-"""Operators: they translate between Airflow and the work, and decide nothing."""
+"""Operators: they translate between Airflow and the work, and decide nothing themselves."""

@@ -1,1 +1,1 @@
-"""Sensors: they wait, at no worker's cost."""
+"""Sensors: they wait without holding a worker."""

@@ -1,1 +1,1 @@
-"""Triggers: what waits in the triggerer while a sensor's task is put aside."""
+"""Triggers: they wait in the triggerer while the task of a sensor is deferred."""

@@ -1,4 +1,7 @@
-"""Waits for an admin's answer, by looking into the ledger."""
+"""Waits for an admin's answer, by reading the ledger.
+
+Airflow stores the class path of a trigger while its task is deferred: keep it importable from here.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +19,16 @@ from bulkgrants.errors import BulkgrantsError
 from bulkgrants.ledger.engine import open_ledger
 from bulkgrants.ports import utc_now
 from bulkgrants_airflow.connections import ledger_url
-from bulkgrants_airflow.events import Woken
 from bulkgrants_airflow.settings import read_settings
+from bulkgrants_airflow.triggers.events import Woken
 
 
 class ConsentTrigger(BaseTrigger):
-    """Fires when the tenant's consent was answered, and else at the moment `until`.
+    """Fires when the tenant's consent is answered, and at the moment `until` at the latest.
 
-    It looks every `interval` seconds, and keeps the run's claim on the tenant meanwhile. All its
-    times are absolute, so a triggerer that is restarted goes on with the same wait. A ledger that
-    cannot be reached is no end of the wait: it is looked for again.
+    It reads the ledger every `interval` seconds, and keeps the run's claim on the tenant meanwhile.
+    `until` is absolute, so the same wait goes on when the triggerer restarts. A ledger that cannot
+    be reached does not end the wait: the trigger tries again.
     """
 
     def __init__(
@@ -39,7 +42,7 @@ class ConsentTrigger(BaseTrigger):
         self.interval = interval
 
     def serialize(self) -> tuple[str, dict[str, object]]:
-        """What another triggerer makes it from."""
+        """The class path and the arguments from which a triggerer makes it again."""
         names = ("application", "tenant", "run_key", "until", "interval")
         return (
             f"{__name__}.{type(self).__name__}",
@@ -47,7 +50,7 @@ class ConsentTrigger(BaseTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """One event, when there is something to do."""
+        """One event, when there is something to do for the sensor."""
         until = datetime.fromisoformat(self.until)
         while (left := (until - utc_now()).total_seconds()) > 0:
             if await self._is_answered():
@@ -60,7 +63,7 @@ class ConsentTrigger(BaseTrigger):
         try:
             return await asyncio.to_thread(self._look)
         except (SQLAlchemyError, BulkgrantsError) as error:
-            # The message may quote what a database was sent; its kind says enough here.
+            # Not the message, which may quote the data that a database was sent.
             self.log.warning("The ledger cannot be read (%s); trying again", type(error).__name__)
             return False
 
@@ -73,5 +76,5 @@ class ConsentTrigger(BaseTrigger):
 
 @cache
 def _engine(url: str) -> Engine:
-    """One for the whole triggerer: a thousand waiting tenants share a handful of connections."""
+    """One engine for the whole triggerer: a thousand waiting tenants share a few connections."""
     return open_ledger(url)

@@ -1,4 +1,7 @@
-"""Waits for a moment."""
+"""Waits for a moment.
+
+Airflow stores the class path of a trigger while its task is deferred: keep it importable from here.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,16 @@ from datetime import datetime
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from bulkgrants.ports import utc_now
-from bulkgrants_airflow.events import Woken
+from bulkgrants_airflow.triggers.events import Woken
 
 _LONGEST_NAP = 60.0
-"""Seconds; short enough that a clock that was set is noticed."""
+"""Seconds; short enough to notice soon that the clock was set."""
 
 
 class MomentTrigger(BaseTrigger):
-    """Fires at a moment, which is absolute: a triggerer that is restarted waits no longer for it.
+    """Fires at `moment`, which is in ISO 8601 with its time zone.
 
-    `moment` is in ISO 8601 with its time zone.
+    The moment is absolute, so the wait does not grow when the triggerer restarts.
     """
 
     def __init__(self, moment: str) -> None:
@@ -26,12 +29,12 @@ class MomentTrigger(BaseTrigger):
         self.moment = moment
 
     def serialize(self) -> tuple[str, dict[str, object]]:
-        """What another triggerer makes it from."""
+        """The class path and the arguments from which a triggerer makes it again."""
         return f"{__name__}.{type(self).__name__}", {"moment": self.moment}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """One event, when the moment has come."""
         moment = datetime.fromisoformat(self.moment)
-        while (left := (moment - utc_now()).total_seconds()) > 0:  # noqa: ASYNC110 - no event tells of the clock on the wall
+        while (left := (moment - utc_now()).total_seconds()) > 0:  # noqa: ASYNC110 - there is no event for the wall clock
             await asyncio.sleep(min(left, _LONGEST_NAP))
         yield TriggerEvent({"woken": str(Woken.DUE)})

@@ -1,1 +1,1 @@
-"""What people see: the page on which an admin lands who has answered Microsoft."""
+"""The public page that an admin sees after answering Microsoft."""

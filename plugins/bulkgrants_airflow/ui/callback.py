@@ -1,15 +1,18 @@
 """Takes the redirect of an admin who has answered Microsoft: `GET /bulkgrants/consent`.
 
-It is public, so it is built from nothing that does more than it must: no router that redirects or
-parses, no cookie, no session. What the redirect is worth is `bulkgrants.consent.receiving`'s.
+The page is public, so it does no more than it must: it has no router that redirects or parses, no
+cookie and no session. What a redirect is worth is decided in `bulkgrants.consent.receiving`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import traceback
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 
@@ -18,25 +21,54 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.types import Receive, Scope, Send
 
 from bulkgrants.consent.receiving import Received, receive
-from bulkgrants.consent.states import state_key
 from bulkgrants.errors import BulkgrantsError
 from bulkgrants.ports import utc_now
 from bulkgrants.text import bounded
-from bulkgrants_airflow.connections import nylas_connection
+from bulkgrants_airflow.provider import CALLBACK_PATH
 from bulkgrants_airflow.ui import pages
 from bulkgrants_airflow.ui.pages import Page
-from bulkgrants_airflow.ui.turnstile import Turnstile
-from bulkgrants_airflow.workbench import Workbench
+from bulkgrants_airflow.workspace import Workspace
 
-PATH = "/consent"
-"""Below the prefix that the plugin declares."""
 AT_ONCE = 8
-"""How many redirects are in the ledger at a time."""
+"""How many redirects may use the ledger at a time."""
 QUEUED = 40
-"""How many more wait for that, where the ledger is slow."""
+"""How many more may wait for that, if the ledger is slow."""
 PER_SECOND = 20.0
 
 _log = logging.getLogger(__name__)
+
+
+class Turnstile:
+    """Limits requests, so that a flood of them leaves room for the API server's other work.
+
+    It is a token bucket with a ceiling on how many requests are inside, for use on one event loop.
+    """
+
+    def __init__(
+        self, *, rate: float, inside: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`rate` requests a second (after a quiet second, all at once), `inside` at any moment."""
+        self._rate = rate
+        self._most_inside = inside
+        self._clock = clock
+        self._tokens = rate
+        self._filled_at = clock()
+        self._inside = 0
+
+    def enter(self) -> bool:
+        """Whether there is room. A request that was let in has to `leave`."""
+        now = self._clock()
+        self._tokens = min(self._rate, self._tokens + (now - self._filled_at) * self._rate)
+        self._filled_at = now
+        if self._tokens < 1 or self._inside >= self._most_inside:
+            return False
+        self._tokens -= 1
+        self._inside += 1
+        return True
+
+    def leave(self) -> None:
+        """Make room."""
+        self._inside -= 1
 
 
 class ConsentCallback:
@@ -44,10 +76,10 @@ class ConsentCallback:
 
     def __init__(self, turnstile: Turnstile | None = None) -> None:
         self._turnstile = turnstile or Turnstile(rate=PER_SECOND, inside=AT_ONCE + QUEUED)
-        # Threads of its own: a ledger that hangs takes none from the API server's other work.
+        # Its own threads: a ledger that hangs blocks none of the API server's other work.
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="bulkgrants-consent")
         self._opening = Lock()
-        self._workbench: Workbench | None = None
+        self._workspace: Workspace | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One page for each request, whatever it is."""
@@ -55,13 +87,13 @@ class ConsentCallback:
             await send({"type": "websocket.close", "code": 1008})
             return
         query: bytes = scope["query_string"]
-        # Airflow's access log is written from this, afterwards; it is to hold no state.
+        # Airflow's access log is written from this afterwards, and must not hold a state.
         scope["query_string"] = b""
         page = await self._page(scope, query)
         await HTMLResponse(page.html, page.status, page.headers)(scope, receive, send)
 
     async def _page(self, scope: Scope, query: bytes) -> Page:
-        if scope["path"].removeprefix(scope.get("root_path", "")) != PATH:
+        if scope["path"].removeprefix(scope.get("root_path", "")) != CALLBACK_PATH:
             return pages.NOT_FOUND
         if scope["method"] != "GET":
             return pages.NOT_ALLOWED
@@ -78,39 +110,40 @@ class ConsentCallback:
             self._turnstile.leave()
 
     def _receive(self, query: bytes) -> Received:
-        workbench = self._opened()
-        # Looked up each time, so that another API key counts without a restart.
-        nylas = nylas_connection(workbench.settings.nylas_conn_id)
+        opened = self._opened()
+        # A copy looks the Nylas connection up again, so a new API key counts without a restart.
+        workspace = replace(opened)
+        application, key = workspace.application, workspace.state_key
         try:
             return receive(
-                workbench.ledger,
+                workspace.ledger,
                 query.decode("ascii", errors="replace"),
-                application=nylas.client_id,
-                key=state_key(nylas.api_key),
+                application=application,
+                key=key,
                 now=utc_now(),
             )
         except SQLAlchemyError:
-            self._close(workbench)
+            self._close(opened)
             raise
 
-    def _opened(self) -> Workbench:
+    def _opened(self) -> Workspace:
         with self._opening:
-            if self._workbench is None:
-                self._workbench = Workbench.open()
-            return self._workbench
+            if self._workspace is None:
+                self._workspace = Workspace.open()
+            return self._workspace
 
-    def _close(self, workbench: Workbench) -> None:
-        """Have the next request open the ledger anew: its connection may have been changed."""
+    def _close(self, workspace: Workspace) -> None:
+        """Let the next request open the ledger again: its Airflow connection may have changed."""
         with self._opening:
-            if self._workbench is workbench:
-                self._workbench = None
-        workbench.ledger.dispose()
+            if self._workspace is workspace:
+                self._workspace = None
+        workspace.ledger.dispose()
 
 
 def _cause(error: Exception) -> str:
-    """For the log: our own sentences as they are, of all others no word.
+    """The cause as the log says it: our own messages in full, of all others only class and place.
 
-    They may quote what they were given, as a database's errors do.
+    Other messages may quote the data they were given, as a database's errors do.
     """
     if isinstance(error, BulkgrantsError):
         return bounded(error, 400)

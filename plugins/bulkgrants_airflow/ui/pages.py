@@ -1,4 +1,4 @@
-"""The pages of the consent callback: one for each verdict, and for what never gets to one."""
+"""The pages of the consent callback: one for each verdict, and four for requests without one."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ HEADERS: Mapping[str, str] = {
     "X-Frame-Options": "DENY",
     "X-Robots-Tag": "noindex",
 }
-"""On every page: it loads nothing, runs nothing, is shown in no frame, and its address, which holds
-the state, is told to nobody."""
+"""On every page: it loads nothing, runs nothing, and is not shown in a frame. No other site learns
+its address, which holds the state."""
 
 STATUS: Mapping[Verdict, int] = {
     Verdict.GIVEN: 200,
-    Verdict.REFUSED: 200,  # the answer was taken; it is the consent that was refused
+    Verdict.REFUSED: 200,  # the admin refused the consent; the request itself was in order
     Verdict.REPEATED: 200,
     Verdict.MALFORMED: 400,
     Verdict.TOO_LONG: 414,
@@ -56,9 +56,9 @@ class Page:
 
 
 def page_of(received: Received) -> Page:
-    """What a person is told of their redirect; the tenant's name only where the state is genuine.
+    """The page that answers a redirect. It names the tenant only if the state is genuine.
 
-    Whatever came with the request is escaped, and stands below our own sentences.
+    All text that came with the request is escaped, and comes below our own sentences.
     """
     error = received.error
     return _page(

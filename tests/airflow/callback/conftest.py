@@ -65,15 +65,15 @@ def nylas(connect) -> str:
 @pytest.fixture
 def ask(api_server, monkeypatch) -> Iterator[Ask]:
     """Asks the callback of a process that has just started, and ends it."""
-    from bulkgrants_airflow.ui.lazily import consent_callback
+    from bulkgrants_airflow.ui.lazy_app import consent_callback
 
     monkeypatch.setattr(consent_callback, "_app", None)
     yield asker(api_server)
     app = consent_callback._app
     if app is not None:
         app._threads.shutdown()
-        if app._workbench is not None:
-            app._workbench.ledger.dispose()
+        if app._workspace is not None:
+            app._workspace.ledger.dispose()
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ def send(deployment, *names):
 
 
 def until_let_in(ask, query):
-    """What a person does who is asked to reload."""
+    """Do as the page says: reload after the wait."""
     while (answer := ask(query)).status == 429:
         time.sleep(float(answer.headers["retry-after"]))
     return answer
@@ -38,7 +38,7 @@ def test_a_yes_is_recorded_and_the_admin_is_thanked(deployment):
     assert "you may close this page" in answer.page.words
     assert status_of(deployment.ledger, acme) == ("given", "propagation")
     again = deployment.ask(acme.approved())
-    assert again.page.heading == "Your consent is recorded already"
+    assert again.page.heading == "Your consent is already recorded"
     assert f"was recorded on {utc_now().day} " in again.page.words
 
 
@@ -48,11 +48,11 @@ def test_a_no_is_recorded_and_the_admin_learns_why_and_what_next(deployment):
     assert answer.status == 200
     assert answer.page.heading == "The consent was not given"
     assert "The reason: The admin declined the consent." in answer.page.words
-    assert "if you change your mind, ask whoever sent you the link" in answer.page.words
+    assert "if you change your mind, ask the person who sent you the link" in answer.page.words
     assert answer.page.texts["dt"] == ["error", "error_description", "error_uri"]
     assert status_of(deployment.ledger, acme) == ("refused", "consent")
     again = deployment.ask(acme.declined())
-    assert again.page.heading == "The refusal is recorded already"
+    assert again.page.heading == "The refusal is already recorded"
     assert again.page.texts["dt"] == answer.page.texts["dt"]
 
 
@@ -65,7 +65,7 @@ def test_of_fifty_redirects_at_once_one_is_recorded_and_the_others_are_told_so(d
     assert {answer.status for answer in answers} == {200}
     headings = [answer.page.heading for answer in answers]
     assert headings.count("Thank you, your consent is recorded") == 1
-    assert headings.count("Your consent is recorded already") == 49
+    assert headings.count("Your consent is already recorded") == 49
     after = recorded(deployment.ledger)
     changed = [one["id"] for one in after["consents"] if one not in before["consents"]]
     assert changed == [acme.consent_id]
@@ -142,7 +142,7 @@ def test_a_flood_is_turned_away_and_the_api_server_goes_on(small, api_server):
     assert small.ask("").status == 400
     with ThreadPoolExecutor(100) as pool:
         holding = small.ledger.connect()
-        held = holding.begin()  # the write lock: nobody gets anything recorded
+        held = holding.begin()  # the write lock: nothing can be recorded
         try:
             flood = [pool.submit(small.ask, "state=x") for _ in range(100)]
             time.sleep(1)
@@ -185,10 +185,10 @@ def test_neither_the_log_nor_airflows_access_log_holds_a_state(deployment, caplo
     assert all(len(record.getMessage()) < 1000 for record in caplog.records)
 
 
-def test_an_app_is_built_once_however_many_come_first_and_anew_after_a_failure():
+def test_an_app_is_built_once_for_many_first_requests_and_again_after_a_failure():
     import asyncio
 
-    from bulkgrants_airflow.ui.lazily import Lazily
+    from bulkgrants_airflow.ui.lazy_app import LazyApp
 
     built, sent = [], []
 
@@ -204,22 +204,22 @@ def test_an_app_is_built_once_however_many_come_first_and_anew_after_a_failure()
         return app
 
     async def receive():
-        raise AssertionError("nobody reads the body")
+        raise AssertionError("the app reads no body")
 
     async def remember(message):
         sent.append(message)
 
-    async def come(lazily, times):
+    async def come(lazy, times):
         scopes = [{"type": "http", "query_string": b"state=x"} for _ in range(times)]
-        await asyncio.gather(*(lazily(scope, receive, remember) for scope in scopes))
+        await asyncio.gather(*(lazy(scope, receive, remember) for scope in scopes))
 
-    lazily = Lazily(build)
-    asyncio.run(come(lazily, 1))
+    lazy = LazyApp(build)
+    asyncio.run(come(lazy, 1))
     assert sent[0]["status"] == 503
     assert (b"retry-after", b"60") in sent[0]["headers"]
     assert b"nothing is lost" in sent[1]["body"]
     sent.clear()
-    asyncio.run(come(lazily, 20))
+    asyncio.run(come(lazy, 20))
     assert [message["status"] for message in sent] == [200] * 20
     assert len(built) == 2
 
@@ -231,7 +231,7 @@ LOAD = """
     ours = [app for app in apps if app["url_prefix"] == "/bulkgrants"]
     assert [app["name"] for app in ours] == ["Bulkgrants consent callback"], apps
     heavy = {name for name in sys.modules if name.startswith("bulkgrants_airflow.ui.")}
-    assert heavy == {"bulkgrants_airflow.ui.lazily"}, heavy
+    assert heavy == {"bulkgrants_airflow.ui.lazy_app"}, heavy
     assert "bulkgrants.ledger" not in sys.modules
     print("LOADED")
 """

@@ -200,7 +200,7 @@ NO_ANSWERS = {name: (query, Verdict.MALFORMED) for name, query in MALFORMED.item
 
 
 @pytest.mark.parametrize(("query", "verdict"), NO_ANSWERS.values(), ids=NO_ANSWERS)
-def test_what_is_no_good_answer_gets_its_page_and_leaves_nothing_but_an_attempt(
+def test_an_answer_that_does_not_count_gets_its_page_and_leaves_only_an_attempt(
     small, links, query, verdict
 ):
     before, attempts = recorded(small.ledger), len(rows(small.ledger, "consent_attempts"))
@@ -275,7 +275,7 @@ def test_hostile_words_in_every_field_of_an_error_are_words_on_the_page(small, l
 @pytest.mark.parametrize(
     "query", ["error_code=45002", "error=access_denied&admin_consent=True", "error=%25%25%3C"]
 )
-def test_any_error_is_a_refusal_whatever_stands_beside_it(small, links, query):
+def test_any_error_is_a_refusal_whatever_comes_with_it(small, links, query):
     answer = small.ask(f"state={links.acme.state}&{query}")
     require_sound(answer, links.acme.state)
     assert answer.page.heading == "The consent was not given"
@@ -367,7 +367,7 @@ async def answered(app, **scope) -> list[dict]:
         sent.append(message)
 
     async def receive():
-        raise AssertionError("nobody reads what was sent along")
+        raise AssertionError("the app reads no body")
 
     where = {"path": "/bulkgrants/consent", "root_path": "/bulkgrants", "headers": []}
     await app({"type": "http", "method": "GET", **where, **scope}, receive, send)
@@ -376,7 +376,7 @@ async def answered(app, **scope) -> list[dict]:
 
 @pytest.mark.parametrize("raw", [b"x=\xff\xfe", b"x=\xc3\xa9", b"\x80"])
 async def test_a_server_that_lets_any_byte_through_changes_nothing(small, links, raw):
-    from bulkgrants_airflow.ui.lazily import consent_callback
+    from bulkgrants_airflow.ui.lazy_app import consent_callback
 
     before = recorded(small.ledger)
     query = links.acme.approved().encode() + b"&" + raw
@@ -386,7 +386,7 @@ async def test_a_server_that_lets_any_byte_through_changes_nothing(small, links,
 
 
 async def test_a_websocket_is_closed(small):
-    from bulkgrants_airflow.ui.lazily import consent_callback
+    from bulkgrants_airflow.ui.lazy_app import consent_callback
 
     sent = await answered(consent_callback, type="websocket", query_string=b"")
     assert [message["type"] for message in sent] == ["websocket.close"]

@@ -1,4 +1,4 @@
-"""No word from outside is ever more than a word on a page, or a line in a log."""
+"""Text from outside is only ever text on a page, or a line in a log."""
 
 from __future__ import annotations
 
@@ -38,12 +38,11 @@ def bounded_as_recorded(name: str, text: str) -> str:
 @pytest.fixture
 def unhurried(ask, monkeypatch):
     """A callback without a limit on its rate, so that many examples can be tried."""
-    from bulkgrants_airflow.ui import lazily
-    from bulkgrants_airflow.ui.callback import ConsentCallback
-    from bulkgrants_airflow.ui.turnstile import Turnstile
+    from bulkgrants_airflow.ui.callback import ConsentCallback, Turnstile
+    from bulkgrants_airflow.ui.lazy_app import consent_callback
 
     app = ConsentCallback(Turnstile(rate=1e6, inside=1000))
-    monkeypatch.setattr(lazily.consent_callback, "_app", app)
+    monkeypatch.setattr(consent_callback, "_app", app)
 
 
 @settings(
@@ -55,7 +54,7 @@ def unhurried(ask, monkeypatch):
     fields=st.fixed_dictionaries(dict.fromkeys(NAMES, words)),
     others=st.dictionaries(words.map("x{}".format), words, max_size=3),
 )
-def test_whatever_a_redirect_says_is_told_as_words_between_the_same_elements(
+def test_what_a_redirect_says_is_shown_as_text_between_the_same_elements(
     small, unhurried, caplog, fields, others
 ):
     caplog.set_level(logging.DEBUG)
@@ -122,20 +121,20 @@ def test_every_verdict_has_a_page_that_says_what_happened_and_what_to_do_next(ve
     ("number", "sentence", "remedy"),
     [
         ("AADSTS65004", "If you meant to decline", False),
-        ("AADSTS90012", "Wait some minutes", False),
+        ("AADSTS90012", "Wait a few minutes", False),
         ("AADSTS53003", "Something in your Microsoft tenant has to change first", True),
-        ("AADSTS7000222", "You need not mend anything", True),
+        ("AADSTS7000222", "You do not have to change anything", True),
     ],
 )
 def test_what_to_do_after_a_refusal_depends_on_who_has_to_act(number, sentence, remedy):
     page = _refused(error_description=f"{number}: words of Microsoft")
     assert sentence in page.words
-    assert ("What puts it right" in page.words) == remedy
+    assert ("How to correct it" in page.words) == remedy
     assert page.texts["dt"] == ["error_description"]
 
 
 def test_the_turnstile_lets_through_so_many_a_second_and_holds_so_many_at_once():
-    from bulkgrants_airflow.ui.turnstile import Turnstile
+    from bulkgrants_airflow.ui.callback import Turnstile
 
     now = 100.0
     turnstile = Turnstile(rate=20, inside=30, clock=lambda: now)

@@ -1,4 +1,4 @@
-"""What triggers tell the sensors that they wake, typed; whatever else arrives is a failure."""
+"""What triggers tell the sensors that they wake, typed; any other event is a failure."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from bulkgrants.text import bounded
 
 
 class Woken(StrEnum):
-    """Why a sensor is woken. It looks for itself what there is, so an event may come twice."""
+    """Why a sensor is woken. It then checks the ledger itself, so an event may come twice."""
 
     ANSWERED = "answered"
-    """Something has happened to the tenant that is waited for."""
+    """Something has happened to the tenant for which the sensor waits."""
     DUE = "due"
-    """The moment has come that the sensor waits for."""
+    """The moment has come for which the sensor waits."""
 
 
 def woken(event: object) -> Woken:
-    """The event as a value. Raises AirflowFailException for one that is none of ours."""
+    """The event as a value. Raises AirflowFailException for an event of another kind."""
     kind = event.get("woken") if isinstance(event, dict) else None
     try:
         return Woken(kind or "")

@@ -1,4 +1,4 @@
-"""Waits until a run may begin: its roster is there, and no other run of the application is on."""
+"""Waits until a run may begin: its roster is there, and the application has no other active run."""
 
 from __future__ import annotations
 
@@ -12,20 +12,19 @@ from bulkgrants.model import Mode
 from bulkgrants.ports import utc_now
 from bulkgrants.reconcile.gate import RosterState
 from bulkgrants.reconcile.opening import open_run, scope_of
-from bulkgrants_airflow.hooks.nylas import NylasHook
-from bulkgrants_airflow.retries import saying_clearly
-from bulkgrants_airflow.workbench import Workbench, run_key
+from bulkgrants_airflow.operators.base import saying_clearly
+from bulkgrants_airflow.workspace import Workspace, run_key
 
-EXACT = frozenset({"scheduled", "backfill"})
-"""Runs of these types are for their day and no other."""
+_EXACT_RUN_TYPES = frozenset({"scheduled", "backfill"})
+"""Runs of these types are for the roster of their own day only."""
 
 
 class RunOpeningSensor(BaseSensorOperator):
-    """Opens a run in the ledger and takes the application's lease; gives the run's id.
+    """Opens a run in the ledger, takes the application's lease, and returns the run's id.
 
-    `kind` names the record: reconcile or audit. Reads the params `tenants`, `mailbox` and
-    `dry_run`, where the DAG has them. A run whose roster is not the newest opens as well, and says
-    that it will do nothing.
+    `kind` is `reconcile` or `audit`; the ledger records it. The sensor reads the params `tenants`,
+    `mailbox` and `dry_run`, if the DAG has them. A run whose roster is not the newest opens as
+    well, and says that it will do nothing.
     """
 
     template_fields: Sequence[str] = ()
@@ -35,19 +34,19 @@ class RunOpeningSensor(BaseSensorOperator):
         self.kind = kind
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Whether the run could be opened, and its id."""
+        """Whether the run is open, and its id."""
         params = context["params"]
         with saying_clearly():
-            bench = Workbench.open()
+            workspace = Workspace.open()
             try:
                 run = open_run(
-                    bench.ledger,
-                    application=NylasHook(bench.settings.nylas_conn_id).nylas.client_id,
+                    workspace.ledger,
+                    application=workspace.application,
                     key=run_key(context),
                     kind=self.kind,
                     mode=self._mode(params),
                     scope=scope_of(params.get("tenants") or (), params.get("mailbox")),
-                    roster=_roster(bench, context),
+                    roster=_roster(workspace, context),
                     now=utc_now(),
                 )
             except Retriable as error:
@@ -62,15 +61,15 @@ class RunOpeningSensor(BaseSensorOperator):
         return Mode.DRY_RUN if params.get("dry_run") else Mode.APPLY
 
 
-def _roster(bench: Workbench, context: Context) -> RosterState:
+def _roster(workspace: Workspace, context: Context) -> RosterState:
     from bulkgrants.rosters.partitions import has_partitions, newest_partition  # noqa: PLC0415 - heavy
 
-    source, warehouse = bench.roster(), bench.warehouse()
+    source, warehouse = workspace.roster(), workspace.warehouse()
     zone, now = context["dag"].timezone, utc_now()
     return RosterState(
         day=(context.get("logical_date") or now).astimezone(zone).date(),
         today=now.astimezone(zone).date(),
-        exact=context["dag_run"].run_type in EXACT,
+        exact=context["dag_run"].run_type in _EXACT_RUN_TYPES,
         dated=has_partitions(warehouse, source),
         newest=newest_partition(warehouse, source),
     )

@@ -1,7 +1,7 @@
-"""Stands in Airflow's API server for an app that is built when the first request comes.
+"""The callback's app as the plugin declares it: the real one is built when the first request comes.
 
-Airflow loads plugins in every process, and only one of them serves HTTP: the others need neither
-the framework nor the templates.
+Airflow loads plugins in every process, but only the API server serves HTTP. The other processes
+need neither the framework nor the templates, so this module imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 _log = logging.getLogger(__name__)
-_SORRY = b"This page cannot be shown at the moment; nothing is lost: reload it in a minute.\n"
+_SORRY = b"This page cannot be shown at the moment, but nothing is lost: reload it in a minute.\n"
 
 
-class Lazily:
-    """An ASGI app that has another one built at the first request, once, off the event loop.
+class LazyApp:
+    """An ASGI app that builds another one at the first request, once, off the event loop.
 
-    Where that fails, the request is answered 503, and the next one tries again.
+    If that fails, the answer to the request is 503, and the next request tries again.
     """
 
     def __init__(self, build: Callable[[], ASGIApp]) -> None:
@@ -31,7 +31,7 @@ class Lazily:
         self._app: ASGIApp | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hands the request on."""
+        """Hand the request on."""
         app = self._app
         if app is None:
             try:
@@ -50,7 +50,7 @@ class Lazily:
 
 
 async def _apologise(scope: Scope, send: Send) -> None:
-    scope["query_string"] = b""  # as in `callback`: no state for the access log
+    scope["query_string"] = b""  # no state for the access log, as in `callback`
     if scope["type"] != "http":
         return
     headers = [
@@ -65,10 +65,10 @@ async def _apologise(scope: Scope, send: Send) -> None:
 
 
 def _build_callback() -> ASGIApp:
-    from bulkgrants_airflow.ui.callback import ConsentCallback  # noqa: PLC0415 - the point of it
+    from bulkgrants_airflow.ui.callback import ConsentCallback  # noqa: PLC0415 - the reason for this module
 
     return ConsentCallback()
 
 
-consent_callback = Lazily(_build_callback)
-"""What the plugin declares."""
+consent_callback = LazyApp(_build_callback)
+"""The app that the plugin declares."""

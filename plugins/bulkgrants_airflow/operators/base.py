@@ -1,0 +1,109 @@
+"""What operators share: the work on one run or one tenant, and errors said in one sentence."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any
+
+from airflow.sdk import BaseAsyncOperator, BaseOperator, Context
+from airflow.sdk.exceptions import AirflowSkipException
+
+from bulkgrants.errors import BulkgrantsError
+from bulkgrants.ledger.onboarding import Onboarding
+from bulkgrants.ledger.runs import Run
+from bulkgrants_airflow.workspace import Workspace
+
+
+class RunOperator(BaseOperator):
+    """One step of the run whose id is `run`."""
+
+    template_fields: Sequence[str] = ("run",)
+
+    def __init__(self, *, run: int | None, **kwargs: Any) -> None:  # noqa: ANN401 - handed on
+        super().__init__(**kwargs)
+        self.run = run
+
+    def execute(self, context: Context) -> object:  # noqa: ARG002 - Airflow's interface
+        """What `work` returns."""
+        with saying_clearly():
+            run_id = _opened(self.run)
+            workspace = Workspace.open()
+            return self.work(workspace, workspace.run(run_id))
+
+    @abstractmethod
+    def work(self, workspace: Workspace, run: Run) -> object:
+        """Take the step. The result goes to XCom: ids and counts, never rows."""
+
+
+class AsyncRunOperator(BaseAsyncOperator):
+    """`RunOperator` for a step that makes many API calls at once."""
+
+    template_fields: Sequence[str] = ("run",)
+
+    def __init__(self, *, run: int | None, **kwargs: Any) -> None:  # noqa: ANN401 - handed on
+        super().__init__(**kwargs)
+        self.run = run
+
+    async def aexecute(self, context: Context) -> object:  # noqa: ARG002 - Airflow's interface
+        """What `work` returns."""
+        with saying_clearly():
+            run_id = _opened(self.run)
+            workspace = Workspace.open()
+            return await self.work(workspace, workspace.run(run_id))
+
+    @abstractmethod
+    async def work(self, workspace: Workspace, run: Run) -> object:
+        """Take the step. The result goes to XCom: ids and counts, never rows."""
+
+
+class TenantOperator(BaseOperator):
+    """One step of the onboarding of `tenant`."""
+
+    template_fields: Sequence[str] = ("tenant",)
+
+    def __init__(self, *, tenant: str, **kwargs: Any) -> None:  # noqa: ANN401 - handed on
+        super().__init__(**kwargs)
+        self.tenant = tenant
+
+    def execute(self, context: Context) -> object:
+        """What `work` returns."""
+        with saying_clearly():
+            workspace = Workspace.open()
+            return self.work(workspace, workspace.onboarding(self.tenant), context)
+
+    @abstractmethod
+    def work(self, workspace: Workspace, onboarding: Onboarding, context: Context) -> object:
+        """Take the step. The result goes to XCom, so it holds no secret."""
+
+
+def _opened(run: int | None) -> int:
+    """The run's id. Skips the task if no run was opened: a teardown task may find that."""
+    if run is None:
+        raise AirflowSkipException("No run was opened, so there is nothing to do.")
+    return run
+
+
+def saying_clearly() -> AbstractContextManager[None]:
+    """Lets one of our errors end a task's log with its sentence, without what led to it.
+
+    It cuts off the traceback below the operator and the library's error behind ours. They do not
+    help the reader of a task log, and a library's message may quote the data it was given. The
+    error keeps its class, from which `RetryByKind` decides.
+    """
+    return _SayingClearly()
+
+
+class _SayingClearly(AbstractContextManager[None]):
+    """A class, since `contextlib.contextmanager` puts the traceback back on an error it knows."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(error, BulkgrantsError):
+            raise error.with_traceback(None) from None

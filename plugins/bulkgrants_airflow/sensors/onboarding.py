@@ -1,0 +1,224 @@
+"""Waits for a tenant: first for its admin's consent, then until the provider honours it.
+
+Both waits may take days, so they are spent deferred, without a worker.
+"""
+
+from __future__ import annotations
+
+import random
+from abc import abstractmethod
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, NoReturn
+
+from airflow.sdk import BaseOperatorLink, BaseSensorOperator, Context
+from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException
+from airflow.triggers.base import BaseTrigger
+
+from bulkgrants.consent import waiting
+from bulkgrants.consent.asking import step_of
+from bulkgrants.consent.explanations import explain
+from bulkgrants.errors import ConsentExpired, ConsentRefused, Superseded
+from bulkgrants.ledger.consents import OAuthError
+from bulkgrants.ledger.onboarding import Onboarding, Stop, keep_claim, stop
+from bulkgrants.model import Awaiting
+from bulkgrants.ports import utc_now
+from bulkgrants.propagation import advance as propagation
+from bulkgrants.text import bounded
+from bulkgrants_airflow.consent_links import ConsentLink, ask_admin
+from bulkgrants_airflow.operators.base import saying_clearly
+from bulkgrants_airflow.triggers.consent import ConsentTrigger
+from bulkgrants_airflow.triggers.events import woken
+from bulkgrants_airflow.triggers.moment import MomentTrigger
+from bulkgrants_airflow.workspace import Workspace, run_key
+
+_FOR_EVER = timedelta(days=3650)
+
+
+class TenantSensor(BaseSensorOperator):
+    """Waits for `tenant`: checks the ledger, does what is due, defers until there is more to do.
+
+    Everything that a wait depends on is in the ledger. So nothing is lost when a task is killed, a
+    triggerer restarts, or an event comes twice: the task that wakes checks again. The time that
+    `timeout` and `execution_timeout` allow counts from the task's first check, and includes the
+    waiting; Airflow on its own would apply `execution_timeout` only to the moments between waits.
+    """
+
+    template_fields: Sequence[str] = ("tenant",)
+
+    def __init__(
+        self,
+        *,
+        tenant: str,
+        timeout: timedelta = _FOR_EVER,
+        poke_interval: timedelta = timedelta(seconds=15),
+        **kwargs: Any,  # noqa: ANN401 - handed on
+    ) -> None:
+        super().__init__(timeout=timeout, poke_interval=poke_interval, **kwargs)
+        self.tenant = tenant
+        self._ends_at: datetime | None = None
+
+    def execute(self, context: Context) -> None:
+        """Return once there is nothing left to wait for."""
+        if self._ends_at is None:
+            allowed = self.execution_timeout or _FOR_EVER
+            self._ends_at = utc_now() + min(timedelta(seconds=self.timeout), allowed)
+        with saying_clearly():
+            workspace = Workspace.open()
+            onboarding = workspace.onboarding(self.tenant)
+            if onboarding.awaiting is None:
+                self.log.info("Tenant %s is ready", self.tenant)
+                return
+            if not onboarding.wanted:
+                raise AirflowSkipException(f"The tenant {self.tenant} is no longer enabled.")
+            try:
+                with workspace.ledger.begin() as connection:
+                    keep_claim(
+                        connection,
+                        onboarding.application,
+                        self.tenant,
+                        run_key(context),
+                        utc_now(),
+                    )
+                self.check(workspace, onboarding, context)
+            except Superseded as error:
+                raise AirflowSkipException(str(error)) from None
+
+    @abstractmethod
+    def check(self, workspace: Workspace, onboarding: Onboarding, context: Context) -> None:
+        """Do what is due. Return if all is done, raise if it has failed, else call `wait`."""
+
+    def wait(self, trigger: BaseTrigger, **kept: str | None) -> NoReturn:
+        """Defer the task until the trigger fires; `kept` are attributes that it has again then."""
+        ends_at = self._ends_at or utc_now() + _FOR_EVER
+        left = ends_at - utc_now()
+        if left <= timedelta():
+            raise AirflowSensorTimeout(f"The time allowed for this task ended at {ends_at}.")
+        self.defer(
+            trigger=trigger,
+            method_name="resume",
+            kwargs={"ends_at": ends_at.isoformat(), **kept},
+            timeout=left,
+        )
+
+    def resume(
+        self,
+        context: Context,
+        event: object = None,
+        ends_at: str | None = None,
+        **kept: str | None,
+    ) -> None:
+        """Check again. The event is only the signal to do so, and must be one that we know."""
+        woken(event)
+        self._ends_at = datetime.fromisoformat(ends_at) if ends_at else None
+        for name, value in kept.items():
+            setattr(self, name, value)
+        self.execute(context)
+
+
+class ConsentSensor(TenantSensor):
+    """Waits until the admin of a Microsoft tenant has answered, for as long as the settings say.
+
+    `link` is the consent link to show meanwhile. The sensor itself makes and sends reminders, and
+    new links when the old ones expire. It checks for the answer every `poke_interval`. It skips a
+    tenant that is no longer enabled. It raises ConsentRefused or ConsentExpired; after that, the
+    tenant rests until a person asks for it by name.
+    """
+
+    template_fields: Sequence[str] = ("tenant", "link")
+    operator_extra_links: Sequence[BaseOperatorLink] = (ConsentLink(),)
+
+    def __init__(self, *, link: str | None = None, **kwargs: Any) -> None:  # noqa: ANN401 - handed on
+        super().__init__(**kwargs)
+        self.link = link
+
+    def check(self, workspace: Workspace, onboarding: Onboarding, context: Context) -> None:
+        """Ask again, wait, or end the wait with the admin's answer."""
+        if onboarding.awaiting is Awaiting.PROPAGATION:
+            self.log.info("Tenant %s has consented, or needs no consent", self.tenant)
+            return
+        terms = workspace.settings.consent
+        step = step_of(workspace.ledger, onboarding, terms, utc_now())
+        if isinstance(step, waiting.Ask):
+            self.link = ask_admin(workspace, onboarding, context, is_reminder=step.reminder)
+            step = step_of(workspace.ledger, onboarding, terms, utc_now())
+        match step:
+            case waiting.Given():
+                return
+            case waiting.Refused(error):
+                _stop(workspace, onboarding, Stop.REFUSED)
+                raise ConsentRefused(_refusal(self.tenant, error))
+            case waiting.Expired(after):
+                _stop(workspace, onboarding, Stop.EXPIRED)
+                raise ConsentExpired(
+                    f"The consent links of the tenant {self.tenant} were not answered in "
+                    f"{after.total_seconds() / 86400:g} days. Talk to its admin, then trigger "
+                    f"onboard_tenants with `tenants` set to {self.tenant}."
+                )
+            case waiting.Wait(until):
+                trigger = ConsentTrigger(
+                    application=onboarding.application,
+                    tenant=self.tenant,
+                    run_key=run_key(context),
+                    until=until.isoformat(),
+                    interval=self.poke_interval,
+                )
+                self.wait(trigger, link=self.link)
+
+
+def _stop(workspace: Workspace, onboarding: Onboarding, why: Stop) -> None:
+    with workspace.ledger.begin() as connection:
+        stop(connection, onboarding.application, onboarding.tenant, why)
+
+
+def _refusal(tenant: str, error: OAuthError) -> str:
+    """What Microsoft said, what it means, and how to go on."""
+    explanation = explain(
+        error=error.error, description=error.error_description, code=error.error_code
+    )
+    said = "; ".join(
+        f"{name} {bounded(value, 300)!r}"
+        for name, value in (
+            ("error", error.error),
+            ("error_code", error.error_code),
+            ("error_description", error.error_description),
+            ("error_uri", error.error_uri),
+        )
+        if value
+    )
+    return (
+        f"The consent of the tenant {tenant} was refused. {explanation.meaning} "
+        f"{explanation.remedy} Then trigger onboard_tenants with `tenants` set to {tenant}, "
+        f"or clear this run's request_consent. ({said})"
+    )
+
+
+class PropagationSensor(TenantSensor):
+    """Probes the tenant with its canary, at growing intervals, until its grant has all it needs.
+
+    Between two probes it is deferred. It raises NotPropagated at the provider's deadline, with the
+    names of the missing scopes, and Misconfigured for what no waiting corrects.
+    """
+
+    def check(self, workspace: Workspace, onboarding: Onboarding, context: Context) -> None:
+        """Make one probe, if it is due."""
+        step = propagation.advance(
+            workspace.ledger,
+            workspace.patient_sender(),
+            onboarding,
+            workspace.settings.propagation[onboarding.provider],
+            run_key=run_key(context),
+            clock=utc_now,
+            chance=random.random,
+        )
+        match step:
+            case propagation.Ready():
+                self.log.info("Tenant %s is ready", self.tenant)
+            case propagation.Wait(until, probed):
+                if probed is not None:
+                    lacks = ", ".join(probed.missing)
+                    self.log.info(
+                        "Probe: %s. Missing: %s. %s", probed.outcome, lacks, probed.message
+                    )
+                self.log.info("The next probe is due at %s UTC", f"{until:%Y-%m-%d %H:%M:%S}")
+                self.wait(MomentTrigger(until.isoformat()))

@@ -1,0 +1,119 @@
+"""What every task works with: settings, ledger, warehouse, the Nylas application, and senders."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import cached_property
+
+from airflow.sdk import Context
+from sqlalchemy import Engine
+
+from bulkgrants.consent.asking import Asker
+from bulkgrants.consent.states import state_key
+from bulkgrants.credentials.secrets import fingerprint_key
+from bulkgrants.ledger.budgets import Budget
+from bulkgrants.ledger.engine import open_ledger, require_current
+from bulkgrants.ledger.onboarding import Onboarding, read_onboarding
+from bulkgrants.ledger.runs import Run, read_run
+from bulkgrants.nylas.retrying import PatientSender
+from bulkgrants.reconcile.pacing import PacedSender, Pacer, undisturbed
+from bulkgrants.rosters.sources import Source, roster_source, tenants_source
+from bulkgrants_airflow.connections import NylasConnection, ledger_url, warehouse_engine
+from bulkgrants_airflow.hooks.nylas import NylasAsyncHook, NylasHook
+from bulkgrants_airflow.settings import Settings, read_settings
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Opened once in each task. Its methods raise Misconfigured for what a person has to correct.
+
+    The Nylas connection is looked up at the first use, once for each workspace.
+    """
+
+    settings: Settings
+    ledger: Engine
+
+    @classmethod
+    def open(cls) -> Workspace:
+        """Check the settings, and open the ledger at the revision of this code."""
+        settings = read_settings()
+        ledger = open_ledger(ledger_url(settings.ledger_conn_id))
+        require_current(ledger)
+        return cls(settings, ledger)
+
+    @cached_property
+    def _hook(self) -> NylasHook:
+        return NylasHook(self.settings.nylas_conn_id)
+
+    @property
+    def nylas(self) -> NylasConnection:
+        """The Nylas application that the settings name. It blocks: not for an event loop."""
+        return self._hook.nylas
+
+    @property
+    def application(self) -> str:
+        """The application's id, under which the ledger keeps its records."""
+        return self.nylas.client_id
+
+    @property
+    def state_key(self) -> bytes:
+        """The key that signs the states of consent links."""
+        return state_key(self.nylas.api_key)
+
+    @property
+    def fingerprint_key(self) -> bytes:
+        """The key for the fingerprints of credentials."""
+        return fingerprint_key(self.nylas.api_key)
+
+    def run(self, run_id: int) -> Run:
+        """The run's record in the ledger."""
+        return read_run(self.ledger, run_id)
+
+    def onboarding(self, tenant: str) -> Onboarding:
+        """How far the ledger says the tenant's onboarding is."""
+        return read_onboarding(self.ledger, self.application, tenant)
+
+    def warehouse(self) -> Engine:
+        """The database that holds the roster and the tenants."""
+        return warehouse_engine(self.settings.warehouse_conn_id)
+
+    def roster(self) -> Source:
+        """Where the roster is, and the names of its columns."""
+        return roster_source(self.settings.roster, self.settings.roster_columns)
+
+    def tenants(self) -> Source:
+        """Where the tenants table is, and the names of its columns."""
+        return tenants_source(self.settings.tenants, self.settings.tenants_columns)
+
+    def asker(self) -> Asker:
+        """Who asks admins for consent, and where their answers go."""
+        return Asker(
+            application=self.application,
+            base_url=self.nylas.base_url,
+            redirect_uri=self.settings.consent_redirect_uri,
+            key=self.state_key,
+        )
+
+    def patient_sender(self) -> PatientSender:
+        """A sender for a few calls in a row. It keeps to the shared budget, and retries."""
+        return PatientSender(PacedSender(self._hook, self._budget(self.nylas)))
+
+    @asynccontextmanager
+    async def sender(self) -> AsyncIterator[Pacer]:
+        """A sender for many calls at once on this event loop. It keeps to the shared budget."""
+        hook = NylasAsyncHook(self.settings.nylas_conn_id)
+        nylas = await hook.nylas()
+        async with hook.open() as sender:
+            with undisturbed():
+                yield Pacer(sender, self._budget(nylas))
+
+    def _budget(self, nylas: NylasConnection) -> Budget:
+        """The application's rate budget, which all processes share through the ledger."""
+        return Budget(self.ledger, nylas.client_id, nylas.rate_per_second)
+
+
+def run_key(context: Context) -> str:
+    """The DAG run's name in the ledger. A retry has the same one, and so finds its own records."""
+    return f"{context['dag'].dag_id}/{context['run_id']}"
