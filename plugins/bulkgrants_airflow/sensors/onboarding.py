@@ -72,20 +72,13 @@ class TenantSensor(BaseSensorOperator):
             if not onboarding.wanted:
                 raise AirflowSkipException(f"The tenant {self.tenant} is no longer enabled.")
             try:
-                with workspace.ledger.begin() as connection:
-                    keep_claim(
-                        connection,
-                        onboarding.application,
-                        self.tenant,
-                        run_key(context),
-                        utc_now(),
-                    )
-                self.check(workspace, onboarding, context)
+                _keep_claim(workspace, onboarding, context)
+                self.work(workspace, onboarding, context)
             except Superseded as error:
                 raise AirflowSkipException(str(error)) from None
 
     @abstractmethod
-    def check(self, workspace: Workspace, onboarding: Onboarding, context: Context) -> None:
+    def work(self, workspace: Workspace, onboarding: Onboarding, context: Context) -> None:
         """Do what is due. Return if all is done, raise if it has failed, else call `wait`."""
 
     def wait(self, trigger: BaseTrigger, **kept: str | None) -> NoReturn:
@@ -116,6 +109,13 @@ class TenantSensor(BaseSensorOperator):
         self.execute(context)
 
 
+def _keep_claim(workspace: Workspace, onboarding: Onboarding, context: Context) -> None:
+    """Renew the run's claim on the tenant. Raises Superseded if another run has taken it over."""
+    application, tenant = onboarding.application, onboarding.tenant
+    with workspace.ledger.begin() as connection:
+        keep_claim(connection, application, tenant, run_key(context), utc_now())
+
+
 class ConsentSensor(TenantSensor):
     """Waits until the admin of a Microsoft tenant has answered, for as long as the settings say.
 
@@ -132,7 +132,7 @@ class ConsentSensor(TenantSensor):
         super().__init__(**kwargs)
         self.link = link
 
-    def check(self, workspace: Workspace, onboarding: Onboarding, context: Context) -> None:
+    def work(self, workspace: Workspace, onboarding: Onboarding, context: Context) -> None:
         """Ask again, wait, or end the wait with the admin's answer."""
         if onboarding.awaiting is Awaiting.PROPAGATION:
             self.log.info("Tenant %s has consented, or needs no consent", self.tenant)
@@ -200,7 +200,7 @@ class PropagationSensor(TenantSensor):
     names of the missing scopes, and Misconfigured for what no waiting corrects.
     """
 
-    def check(self, workspace: Workspace, onboarding: Onboarding, context: Context) -> None:
+    def work(self, workspace: Workspace, onboarding: Onboarding, context: Context) -> None:
         """Make one probe, if it is due."""
         step = propagation.advance(
             workspace.ledger,
