@@ -1,15 +1,21 @@
-"""What became of each sample mailbox, as the ledger tells it, and what should have."""
+"""What became of each mailbox and tenant according to the ledger, and what should have."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from rich.text import Text
 from sqlalchemy import Connection, Engine, text
 
 from bulkgrants.ledger.engine import reading
-from demo.samples import Row, Samples, mailbox
+from bulkgrants.ledger.tables import runs
+from bulkgrants.model import Outcome
+from demo.samples import MICROSOFT_FATES, MICROSOFT_ROSTER, STANDINGS, Row, Samples, mailbox
+from demo.terminal import Terminal
+from demo.world import ONBOARDING
 
+DONE = {Outcome.GRANTED, Outcome.RENEWED, Outcome.RESCOPED}
 _MADE = {
     "create": "it had no grant",
     "renew": "its grant was invalid; id and history are kept",
@@ -81,8 +87,6 @@ def of_orphans(ledger: Engine, samples: Samples) -> list[Fate]:
 
 def counts_of(ledger: Engine, run_key: str) -> dict[str, int]:
     """A run's counts, as in its report."""
-    from bulkgrants.ledger.tables import runs  # noqa: PLC0415 - needed here alone
-
     with reading(ledger).connect() as connection:
         query = runs.select().where(runs.c.key == run_key)
         counts: dict[str, int] = connection.execute(query).one().counts
@@ -94,6 +98,65 @@ def credential_ids(ledger: Engine) -> dict[str, str]:
     with reading(ledger).connect() as connection:
         rows = connection.execute(text("SELECT name, credential_id FROM credentials"))
         return {row.name: row.credential_id for row in rows}
+
+
+def show(terminal: Terminal, fates: list[Fate]) -> None:
+    """Print the table of who got what, and why."""
+    rows = [
+        (
+            line.tenant,
+            line.email.strip(),
+            line.before,
+            Text(line.fate if line.as_expected else f"{line.fate}!", style=_style(line)),
+            line.why,
+        )
+        for line in fates
+    ]
+    terminal.table("Who got what, and why", ("tenant", "mailbox", "before", "fate", "why"), rows)
+
+
+def tell_standings(terminal: Terminal, ledger: Engine) -> list[str]:
+    """Say how every tenant stands; return complaints."""
+    query = text("SELECT tenant, provider, standing, error FROM onboarding ORDER BY tenant")
+    with reading(ledger).connect() as connection:
+        rows = connection.execute(query).all()
+    for row in rows:
+        next_step = _next_step(row.tenant, row.error) if row.standing == "refused" else ""
+        terminal.say(f"Tenant {row.tenant} ({row.provider}) is {row.standing}{next_step}")
+    found = {row.tenant: row.standing for row in rows}
+    return [] if found == STANDINGS else [f"The tenants should be {STANDINGS}, and are {found}."]
+
+
+def _next_step(tenant: str, error: str) -> str:
+    return (
+        f" ({error}). What to do next: talk to the admin, then trigger {ONBOARDING} "
+        f"with `tenants` set to {tenant}"
+    )
+
+
+def tell_microsoft(terminal: Terminal, ledger: Engine, run_key: str) -> list[str]:
+    """Say what became of the Microsoft mailboxes; return complaints."""
+    query = text(
+        "SELECT f.tenant, f.email, f.fate, f.reason FROM fates f JOIN runs r ON r.id = f.run_id "
+        "WHERE r.key = :key AND f.tenant IN ('delta', 'elm') "
+        "AND f.email NOT LIKE 'canary@%' ORDER BY f.email"
+    )
+    with reading(ledger).connect() as connection:
+        rows = connection.execute(query, {"key": run_key}).all()
+    complaints = [] if len(rows) == len(MICROSOFT_ROSTER) else ["Microsoft mailboxes are missing."]
+    for row in rows:
+        fate = row.reason if row.fate == "skipped" else row.fate
+        terminal.say(f"{row.email}: {fate}")
+        if fate not in MICROSOFT_FATES[row.tenant]:
+            wanted = MICROSOFT_FATES[row.tenant]
+            complaints.append(f"{row.email} should be {wanted}, and is {fate}.")
+    return complaints
+
+
+def _style(line: Fate) -> str:
+    if not line.as_expected:
+        return "bold red"
+    return "green" if line.fate in DONE else "yellow"
 
 
 def _before(samples: Samples) -> Mapping[str, str]:
@@ -117,7 +180,7 @@ def _rejected(connection: Connection, run_id: int) -> dict[int, tuple[str, str]]
 
 
 def _staged(connection: Connection) -> dict[int, str]:
-    """Which mailbox each row of the roster is about."""
+    """The mailbox of each roster row, by row number."""
     rows = connection.execute(text("SELECT row_number, email FROM entries"))
     return {row.row_number: row.email for row in rows}
 

@@ -1,24 +1,26 @@
-"""The demo's one folder, fresh each time, and ports that nobody else uses."""
+"""The demo's folder, its secrets, and the search that proves that no secret is in the folder."""
 
 from __future__ import annotations
 
 import fcntl
+import secrets
 import shutil
-import socket
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from demo.errors import DemoError
+from demo.terminal import DemoError
+from nylas_standin.keys import google_key_file
 
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULT = ROOT / ".demo"
+KeyFile = dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """Where the demo keeps everything that it writes."""
+    """The place of everything that the demo writes."""
 
     path: Path
 
@@ -29,7 +31,7 @@ class Folder:
 
     @property
     def ledger(self) -> Path:
-        """The ledger, where Bulkgrants puts it while nothing else is configured."""
+        """The ledger, where Bulkgrants puts it by default."""
         return self.airflow_home / "bulkgrants" / "ledger.db"
 
     @property
@@ -50,7 +52,10 @@ class Folder:
 
 @contextmanager
 def fresh(path: Path) -> Iterator[Folder]:
-    """The folder, emptied, for as long as nobody else may use it. Raises DemoError."""
+    """An empty folder, locked for the length of the block.
+
+    Raises DemoError if another demo holds the lock.
+    """
     path.mkdir(parents=True, exist_ok=True)
     with (path / "lock").open("w") as lock:
         try:
@@ -69,10 +74,64 @@ def fresh(path: Path) -> Iterator[Folder]:
         yield folder
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports of this machine that nobody listens on; all are held at once, so that none repeats."""
-    with ExitStack() as stack:
-        held = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in held:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in held]
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """Secrets that live in memory and in environments, and must never be written to a file."""
+
+    api_key: str = field(repr=False)
+    oauth_secret: str = field(repr=False)
+    jwt_secret: str = field(repr=False)
+    password: str = field(repr=False)
+    """Of Airflow's user. This one is shown, because people need it to log in."""
+    key_files: Mapping[str, KeyFile] = field(repr=False)
+    """Google service account keys, by the Airflow connection that holds each."""
+
+    def traces(self) -> dict[str, list[bytes]]:
+        """The bytes that reveal each secret: of a key every line, however the lines are joined."""
+        found = {
+            "the API key": [self.api_key],
+            "the OAuth application's secret": [self.oauth_secret],
+            "the secret that signs Airflow's tokens": [self.jwt_secret],
+        }
+        for conn_id, key_file in self.key_files.items():
+            lines = key_file["private_key"].splitlines()
+            found[f"the private key of {conn_id}"] = lines[1:-1]
+        return {name: [text.encode() for text in texts] for name, texts in found.items()}
+
+
+def make_secrets(google_conn_ids: Iterable[str]) -> Secrets:
+    """New secrets for one demo."""
+    return Secrets(
+        api_key=f"nyk_v0_{secrets.token_urlsafe(40)}",
+        oauth_secret=secrets.token_urlsafe(32),
+        jwt_secret=secrets.token_urlsafe(64),
+        password=secrets.token_urlsafe(12),
+        key_files={conn_id: _key_file(conn_id) for conn_id in google_conn_ids},
+    )
+
+
+def _key_file(conn_id: str) -> KeyFile:
+    """A service account's key file, as Google Cloud hands it out."""
+    project = conn_id.replace("_", "-")
+    return google_key_file(project, account="bulkgrants", key_id=secrets.token_hex(20)) | {
+        "client_id": "".join(secrets.choice("0123456789") for _ in range(21)),
+        "token_uri": "https://oauth2.googleapis.com/token",
+    }
+
+
+def leaks(made: Secrets, folder: Path, said: str) -> tuple[list[str], int]:
+    """A sentence for each place that holds a secret, and the number of places searched.
+
+    Files are searched byte for byte: logs, both databases with their journals, configuration.
+    """
+    places = {"the terminal": said.encode()}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            places[str(path.relative_to(folder))] = path.read_bytes()
+    found = [
+        f"{place} holds {secret}."
+        for place, content in places.items()
+        for secret, marks in made.traces().items()
+        if any(mark in content for mark in marks)
+    ]
+    return found, len(places)

@@ -9,9 +9,7 @@ from typing import Any
 
 import requests
 
-from demo.environment import USER, Ports
-from demo.errors import DemoError
-from demo.secrets_made import Secrets
+from demo.terminal import DemoError
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +17,9 @@ class TaskState:
     """How one task of a run is doing."""
 
     name: str
-    """Its id; of a mapped one with what it is mapped over."""
+    """The task's id; for a mapped task, with the label of its element."""
     id: str
-    """Of this one attempt; its process has it in its title."""
+    """Of this one attempt. The title of its process contains it."""
     task_id: str
     map_index: int
     try_number: int
@@ -30,25 +28,25 @@ class TaskState:
 
     @property
     def key(self) -> tuple[str, int, int]:
-        """What no other attempt at any task of the run has."""
+        """Unique among all attempts at all tasks of the run."""
         return self.task_id, self.map_index, self.try_number
 
 
 class Airflow:
-    """A client that is logged in as soon as Airflow is up."""
+    """A client of one Airflow. Every method but `health` raises DemoError if it fails."""
 
-    def __init__(self, ports: Ports, secrets: Secrets) -> None:
-        self.base_url = ports.base_url
-        self._password = secrets.password
+    def __init__(self, base_url: str, user: str, password: str) -> None:
+        self.base_url = base_url
+        self._login = {"username": user, "password": password}
         self._session = requests.Session()
-        self._session.trust_env = False  # a proxy has no business on loopback
+        self._session.trust_env = False  # Airflow is on loopback, where no proxy belongs
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._session.close()
 
     def health(self) -> dict[str, str]:
-        """Each component's status; nothing while the API is not up."""
+        """Each component's status; empty until the API is up."""
         try:
             answer = self._session.get(f"{self.base_url}/api/v2/monitor/health", timeout=10)
             found: dict[str, dict[str, str] | None] = answer.json()
@@ -57,9 +55,8 @@ class Airflow:
         return {name: (one or {}).get("status") or "" for name, one in found.items()}
 
     def log_in(self) -> None:
-        """Ask for a token, and show it from now on."""
-        login = {"username": USER, "password": self._password}
-        token = self._ask("POST", "/auth/token", login)["access_token"]
+        """Get a token, and send it with every later request."""
+        token = self._ask("POST", "/auth/token", self._login)["access_token"]
         self._session.headers["Authorization"] = f"Bearer {token}"
 
     def dag_ids(self) -> set[str]:
@@ -67,12 +64,12 @@ class Airflow:
         return {dag["dag_id"] for dag in self._ask("GET", "/api/v2/dags")["dags"]}
 
     def import_errors(self) -> list[str]:
-        """Why DAG files could not be read."""
+        """Why Airflow could not read DAG files."""
         found = self._ask("GET", "/api/v2/importErrors")["import_errors"]
         return [f"{error['filename']}: {error['stack_trace']}" for error in found]
 
     def trigger(self, dag_id: str, run_id: str, conf: Mapping[str, object] | None = None) -> None:
-        """Start a run, as a person does who presses the button."""
+        """Start a run, as the button in the UI does."""
         now = datetime.now(UTC).isoformat()
         body = {"dag_run_id": run_id, "logical_date": now, "conf": conf or {}}
         self._ask("POST", f"/api/v2/dags/{dag_id}/dagRuns", body)
@@ -82,7 +79,7 @@ class Airflow:
         return str(self._ask("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"])
 
     def tasks(self, dag_id: str, run_id: str) -> list[TaskState]:
-        """The run's tasks in the order of their ends, mapped ones once for each thing they map."""
+        """The run's tasks in the order in which they ended; a mapped task once for each element."""
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances?limit=100"
         found = self._ask("GET", path)["task_instances"]
         return [
@@ -99,7 +96,7 @@ class Airflow:
         ]
 
     def links(self, dag_id: str, run_id: str, task: TaskState) -> dict[str, str | None]:
-        """The task's buttons, by the words on them."""
+        """The links of the task's buttons, by the buttons' labels."""
         where = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task.task_id}"
         found: dict[str, str | None] = self._ask(
             "GET", f"{where}/links?map_index={task.map_index}"
@@ -107,7 +104,7 @@ class Airflow:
         return found
 
     def log(self, dag_id: str, run_id: str, task: TaskState) -> Sequence[str]:
-        """What the task's last attempt wrote, a line for each record."""
+        """The log of the task's last attempt, a line for each record."""
         where = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task.task_id}"
         content = self._ask("GET", f"{where}/logs/{task.try_number}?map_index={task.map_index}")
         return [_record(one) for one in content["content"]]

@@ -1,4 +1,4 @@
-"""What the demo says to whoever runs it, each line with the time since the start."""
+"""What the demo says, each line with the time since the start, and the error that ends it."""
 
 from __future__ import annotations
 
@@ -9,44 +9,40 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-_WIDTH = 150
-"""Where the output goes into a file, which has no width of its own."""
+_FILE_WIDTH = 150
+"""Columns of output that goes to a file, which has no width of its own."""
 
-STYLES = {
-    "success": "green",
-    "failed": "bold red",
-    "upstream_failed": "red",
-    "up_for_retry": "yellow",
-    "skipped": "cyan",
-}
+
+class DemoError(Exception):
+    """The demo cannot go on. The text says why, and where to look."""
 
 
 class Terminal:
-    """The terminal, and a record of everything that was said."""
+    """The terminal, and a record of everything that was printed."""
 
     def __init__(self) -> None:
         self._started = time.monotonic()
         self._console = Console(record=True, highlight=False, soft_wrap=False)
         if not self._console.is_terminal:
-            self._console.width = _WIDTH
+            self._console.width = _FILE_WIDTH
 
     @property
     def seconds(self) -> float:
-        """Since the demo began."""
+        """Seconds since the demo began."""
         return time.monotonic() - self._started
 
     def chapter(self, title: str) -> None:
-        """A new part of the story."""
+        """Begin a new part of the story."""
         self._console.print()
         self._console.print(Text(title, style="bold"))
 
     def say(self, text: str, style: str = "") -> None:
-        """One line."""
+        """Print one line."""
         minutes, seconds = divmod(int(self.seconds), 60)
         self._console.print(Text.assemble((f"{minutes:2d}:{seconds:02d}  ", "dim"), (text, style)))
 
     def table(self, title: str, head: Sequence[str], rows: Iterable[Sequence[Text | str]]) -> None:
-        """A table whose last column takes the room that is left."""
+        """Print a table; its last two columns wrap, the others keep their width."""
         table = Table(title=title, title_justify="left", header_style="bold", show_lines=False)
         for name in head:
             table.add_column(name, overflow="fold", no_wrap=name not in head[-2:])

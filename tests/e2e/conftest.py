@@ -13,9 +13,8 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from demo.__main__ import demo
-from demo.story import Stage
-from support.kill import Killed, kill_a_batch_half_way
-from support.kill_triggerer import Outlived, kill_the_triggerer
+from demo.stage import Stage
+from support.kills import Killed, Outlived, kill_a_batch_half_way, kill_the_triggerer
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The demo as a person sees it, what it leaves behind, and what a kill in the midst of it does.
+"""The demo as a person sees it, what it leaves behind, and what kills in the middle of it do.
 
 One file, as tests are spread over processes by file, and each process would start its own Airflow.
 """
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import psutil
 
 from demo.samples import read_samples
-from support.kill import CROWD
+from support.kills import CROWD
 
 
 def test_it_ends_well(played):
@@ -32,7 +32,7 @@ def test_every_sample_row_gets_its_fate_in_the_table(played):
     assert {fate for _, fate in fates[len(wanted) :]} == {"orphan"}
 
 
-def test_the_second_reconcile_plans_nothing_and_calls_nobody(played):
+def test_the_second_reconcile_plans_nothing_and_makes_no_calls(played):
     assert "Reconciled once more: 0 changes, 0 mailboxes authenticated" in played.said
 
 
@@ -59,14 +59,14 @@ def test_no_process_is_left(played):
 
 
 def _is_alive(pid):
-    """A zombie is not: it only waits for its parent to take note, here often process 1."""
+    """A zombie is not alive: its parent, here often process 1, has not read its status yet."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 
 
-def test_nobody_listens_any_more(played):
+def test_no_port_is_still_open(played):
     ports = {urlsplit(url).port for url in played.base_urls}
     assert len(ports) == 2
     listening = {c.laddr.port for c in psutil.net_connections("tcp") if c.status == "LISTEN"}
@@ -74,7 +74,7 @@ def test_nobody_listens_any_more(played):
 
 
 def test_nothing_written_holds_a_key(played):
-    """Apart from the demo's own search: whatever looks like a key is one."""
+    """Beside the demo's own search for its secrets: nothing has the form of a key."""
     looks_like_a_key = re.compile(rb"nyk_v0_[\w-]{20}|PRIVATE KEY|private_key\W{1,8}-|MII[EC]v")
     files = [path for path in played.folder.rglob("*") if path.is_file()]
     assert len(files) > 20
@@ -126,12 +126,12 @@ def test_every_call_has_its_attempt_in_the_ledger(played):
     assert all(calls[one] <= attempts[one] for one in calls)
 
 
-def test_attempts_that_the_kill_cut_short_are_open_for_ever_and_made_anew(played):
+def test_attempts_that_the_kill_cut_short_stay_open_and_are_made_again(played):
     cut_short = [attempt for attempt in played.killed.attempts if attempt["ended_at"] is None]
     assert cut_short
     assert {attempt["claim"] for attempt in cut_short} == {1}
-    made_anew = {attempt["seq"] for attempt in played.killed.attempts if attempt["claim"] == 2}
-    assert made_anew == {attempt["seq"] for attempt in cut_short}
+    made_again = {attempt["seq"] for attempt in played.killed.attempts if attempt["claim"] == 2}
+    assert made_again == {attempt["seq"] for attempt in cut_short}
 
 
 def test_a_wait_for_consent_outlives_its_triggerer(played):
