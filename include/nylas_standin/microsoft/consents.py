@@ -18,7 +18,7 @@ class Propagation:
     delay: int = 300
     """The seconds from the consent until all scopes are in a token."""
     some_after: int | None = None
-    """The seconds until the first scopes are; None is half of the delay."""
+    """The seconds until the first of them are; None is half of the delay."""
     some: tuple[str, ...] | None = None
     """The scopes that come first; None is the first half of them."""
     stage: Stage | None = None
