@@ -7,10 +7,11 @@ import os
 import signal
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
-from bench import apply, observe, plan, table
-from bench.standin import standin
+from bench import apply, observe, plan
+from bench.servers import running_standin
 
 _PARTS = ("plan", "observe", "apply")
 _SMALL = 10_000
@@ -50,11 +51,11 @@ def main() -> None:
 
 def _plan(databases: list[str], rows: int, folder: Path) -> None:
     columns = ["step", "database", "rows", "seconds", "DuckDB's", "ratio", "MB above idle", "idle"]
-    table.head("Stage and plan", columns)
+    _head("Stage and plan", columns)
     for database in databases:
         for size in sorted({min(_SMALL, rows), rows}):
             for one in plan.measure(database, size, folder):
-                table.line(
+                _line(
                     [
                         one.step,
                         database,
@@ -70,12 +71,12 @@ def _plan(databases: list[str], rows: int, folder: Path) -> None:
 
 def _observe(databases: list[str], folder: Path) -> None:
     columns = ["grants", "database", "seconds", "floor", "ratio", "CPU s per 1,000 pages", "429s"]
-    table.head("Observe", [*columns, "MB above idle"])
+    _head("Observe", [*columns, "MB above idle"])
     for grants in (_SMALL, _GRANTS):
-        with standin(grants) as running:
+        with running_standin(grants) as running:
             for database in databases:
                 one = observe.measure(database, grants, running, folder)
-                table.line(
+                _line(
                     [
                         f"{grants:,}",
                         database,
@@ -91,12 +92,12 @@ def _observe(databases: list[str], folder: Path) -> None:
 
 def _apply(databases: list[str], folder: Path, *, full: bool) -> None:
     columns = ["limiter", "changes of each process", "database", "seconds", "share of the limit"]
-    table.head("Apply", [*columns, "429s", "of the calls", "MB above idle"])
-    with standin() as running:
+    _head("Apply", [*columns, "429s", "of the calls", "MB above idle"])
+    with running_standin() as running:
         for database in databases:
             cases = apply.CASES if full or database == "postgresql" else apply.FEW
             for one in apply.measure(database, cases, running, folder):
-                table.line(
+                _line(
                     [
                         one.policy,
                         " + ".join(map(str, one.load)),
@@ -108,6 +109,18 @@ def _apply(databases: list[str], folder: Path, *, full: bool) -> None:
                         f"{one.above_idle_mb:.0f}",
                     ]
                 )
+
+
+def _head(title: str, columns: Sequence[str]) -> None:
+    """Begin a Markdown table."""
+    print(f"\n### {title}\n")
+    _line(columns)
+    _line(["---" if number == 0 else "---:" for number in range(len(columns))])
+
+
+def _line(cells: Sequence[str]) -> None:
+    """Print one row of it at once."""
+    print("| " + " | ".join(cells) + " |", flush=True)
 
 
 if __name__ == "__main__":

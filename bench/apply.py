@@ -11,10 +11,8 @@ import pandas as pd
 from sqlalchemy import insert
 
 from bench import nights
-from bench.crowd import APPLICATION
-from bench.databases import ledgers
 from bench.observe import LATENCY, PER_SECOND
-from bench.standin import Standin
+from bench.servers import Standin, ledgers
 from bench.workers import Worker, workers
 from bulkgrants.ledger import runs
 from bulkgrants.ledger.engine import open_ledger
@@ -33,7 +31,7 @@ CASES: tuple[Case, ...] = tuple(
     (policy, load)
     for policy in ("fixed", "sliding", "token_bucket", "gcra")
     for load in (ONE, EVEN, UNEVEN)
-    if load is not EVEN or policy == "sliding"  # the strictest form stands for the others
+    if load is not EVEN or policy == "sliding"  # the strictest form is enough for an even load
 )
 FEW: tuple[Case, ...] = (("sliding", ONE), ("sliding", UNEVEN))
 
@@ -73,7 +71,7 @@ def measure(
     most = max(len(load) for _, load in cases)
     with (
         ledgers(database, folder) as new_ledger,
-        workers(most, folder / "airflow", standin) as hands,
+        workers(most, folder / "airflow", standin.connection) as hands,
     ):
         _warm_up(hands)
         for policy, load in cases:
@@ -97,7 +95,7 @@ def _one(
 ) -> Application:
     standin.reset(latency=LATENCY, policy=policy)
     run_id = _planned(url, load, standin.make_credential())
-    standin.forget_stats()
+    standin.control.clear_stats()
     begun = time.monotonic()
     for number, hand in enumerate(hands[: len(load)], start=1):
         hand.begin("apply", url=url, run_id=run_id, batch=number, per_second=PER_SECOND)
@@ -110,13 +108,13 @@ def _one(
         policy,
         load,
         max(one.ended for one in figures) - begun,
-        standin.stats()["answered_429"],
+        standin.control.stats()["answered_429"],
         max(one.above_idle_mb for one in figures),
     )
 
 
 def _planned(url: str, load: tuple[int, ...], credential_id: str) -> int:
-    """A planned run whose batches are just as large as the load says; gives its id."""
+    """A planned run whose batches have the sizes in the load; returns its id."""
     ledger = open_ledger(url)
     now = nights.really_now()
     run_id = nights.open_night(ledger, "apply", now=now)
@@ -124,7 +122,7 @@ def _planned(url: str, load: tuple[int, ...], credential_id: str) -> int:
         staged = stage_roster(
             connection,
             run_id=run_id,
-            application=APPLICATION,
+            application=nights.APPLICATION,
             chunks=[_roster(sum(load))],
             tenants=nights.tenants(),
             credential_ids={("google", "sa"): credential_id},

@@ -1,29 +1,98 @@
-"""Sets up what a night finds: a roster in the warehouse, a listing, and yesterday's grants."""
+"""What a night finds: a roster in the warehouse, a listing, and yesterday's grants.
+
+One formula makes a roster and the grants that nearly equal it on SQLite, PostgreSQL and DuckDB.
+Mailbox number n has an entry for 0 ≤ n < rows. Of the grants 1 % are missing, 0.5 % are invalid,
+0.5 % have other scopes, 0.5 % of our own have no entry, and as many that are not ours.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, Engine, text
 
-from bench.crowd import (
-    APPLICATION,
-    AS_WRITTEN,
-    CREDENTIAL_ID,
-    MAIL,
-    TENANT,
-    TENANTS,
-    Crowd,
-    numbers,
-)
 from bulkgrants.ledger import leases, runs
 from bulkgrants.ledger.engine import open_ledger
 from bulkgrants.ledger.tenants import record_tenants
 from bulkgrants.model import Mode, Provider, Tenant
 
+APPLICATION = "standin-application"
+CREDENTIAL_ID = "credential-1"
+TENANTS = 100
+MAIL = "https://www.googleapis.com/auth/gmail.readonly"
+OTHER = "https://www.googleapis.com/auth/calendar"
+
+AS_WRITTEN = "'Person.' || (10000000 + n) || '@T' || (100 + n % 100) || '.example.com'"
+TENANT = "'tenant ' || (100 + n % 100)"
 NOW = datetime(2026, 3, 1, 2, 0, tzinfo=UTC)
 """When the nights take place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """How large the sets are, and where they differ."""
+
+    rows: int
+
+    @property
+    def missing(self) -> int:
+        """Entries without a grant: the first so many numbers."""
+        return self.rows // 100
+
+    @property
+    def each(self) -> int:
+        """Of every other difference."""
+        return self.rows // 200
+
+    @property
+    def end(self) -> int:
+        """One past the number of the last grant."""
+        return self.rows + 2 * self.each
+
+    def status(self) -> str:
+        """The status of grant n: invalid for the first that exist."""
+        first = self.missing
+        return f"CASE WHEN n < {first + self.each} THEN 'invalid' ELSE 'valid' END"
+
+    def scopes(self) -> str:
+        """The scopes of grant n: others for those that follow."""
+        first = self.missing + self.each
+        other = f"n >= {first} AND n < {first + self.each}"
+        return f"CASE WHEN {other} THEN '{OTHER}' ELSE '{MAIL}' END"
+
+    def owned(self) -> str:
+        """Whether grant n is ours."""
+        return f"n < {self.rows + self.each}"
+
+
+def numbers(dialect: str, first: int, end: int) -> str:
+    """A subquery of the whole numbers n with first ≤ n < end."""
+    if dialect == "sqlite":
+        return (
+            f"(WITH RECURSIVE s(n) AS (SELECT {first} UNION ALL SELECT n + 1 FROM s "
+            f"WHERE n < {end - 1}) SELECT n FROM s)"
+        )
+    series = f"generate_series({first}::bigint, {end - 1}::bigint)"
+    return f"(SELECT generate_series AS n FROM {series})"
+
+
+def duckdb_tables(crowd: Crowd, *, empty: bool) -> Iterator[str]:
+    """Statements that load the roster and the grants into DuckDB; `empty` means no grants."""
+    email = f"lower({AS_WRITTEN})"
+    yield (
+        f"CREATE TABLE desired AS SELECT 'google' AS provider, {email} AS email, "
+        f"{TENANT} AS tenant, '{MAIL}' AS scopes, '{CREDENTIAL_ID}' AS credential_id "
+        f"FROM {numbers('duckdb', 0, crowd.rows)}"
+    )
+    last = crowd.missing if empty else crowd.end
+    yield (
+        f"CREATE TABLE actual AS SELECT 'google' AS provider, {email} AS email, "
+        f"md5(CAST(n AS VARCHAR)) AS grant_id, {crowd.status()} AS status, "
+        f"{crowd.scopes()} AS scopes, '{CREDENTIAL_ID}' AS credential_id, {crowd.owned()} AS owned "
+        f"FROM {numbers('duckdb', crowd.missing, last)}"
+    )
 
 
 def warehouse_url(url: str) -> str:
@@ -32,7 +101,7 @@ def warehouse_url(url: str) -> str:
 
 
 def tenants() -> Mapping[str, Tenant]:
-    """Hundred Google tenants with one credential."""
+    """A hundred Google tenants with one credential."""
     names = [f"tenant {100 + number}" for number in range(TENANTS)]
     week = timedelta(days=7)
     return {
@@ -42,7 +111,7 @@ def tenants() -> Mapping[str, Tenant]:
 
 
 def open_night(engine: Engine, key: str, now: datetime = NOW) -> int:
-    """A new run that may apply, which holds the lease; gives its id."""
+    """Open a run that may apply and holds the lease; return its id."""
     with engine.begin() as connection:
         record_tenants(connection, APPLICATION, tenants().values())
         run_id = runs.open_record(

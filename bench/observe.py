@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import nights, workers
-from bench.databases import ledgers
-from bench.standin import Standin
+from bench.servers import Standin, ledgers
 from bench.workers import Figures
 from bulkgrants.ledger.engine import open_ledger
 from bulkgrants.nylas.calls import PAGE_SIZE
@@ -50,9 +49,10 @@ def measure(database: str, grants: int, standin: Standin, folder: Path) -> Listi
         ledger = open_ledger(url)
         run_id = nights.open_night(ledger, "listing", now=nights.really_now())
         ledger.dispose()
+        home, connection = folder / "airflow", standin.connection
         figures = workers.run(
-            folder / "airflow", "observe", standin, url=url, run_id=run_id, per_second=PER_SECOND
+            home, "observe", connection, url=url, run_id=run_id, per_second=PER_SECOND
         )
     if figures.details["staged"] != grants:
         raise RuntimeError(f"{figures.details['staged']} of {grants} grants were staged.")
-    return Listing(database, grants, figures, standin.stats()["answered_429"])
+    return Listing(database, grants, figures, standin.control.stats()["answered_429"])

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import nights, workers
-from bench.crowd import Crowd
-from bench.databases import ledgers
+from bench.nights import Crowd
+from bench.servers import ledgers
 from bench.workers import Figures
 from bulkgrants.ledger.engine import open_ledger
 
@@ -27,49 +27,57 @@ class Measured:
 
 def measure(database: str, rows: int, folder: Path) -> Iterator[Measured]:
     """Every step of two nights: an ordinary one, and one in which no grant exists yet."""
-    home = folder / "airflow"
-    ordinary = workers.run(home, "bare", rows=rows, empty=False).details
-    fresh = workers.run(home, "bare", rows=rows, empty=True).details
-    crowd = Crowd(rows)
-
-    def made(step: str, figures: Figures, bare: dict[str, float]) -> Measured:
-        return Measured(database, rows, step, figures, bare["seconds"])
-
+    home, crowd = folder / "airflow", Crowd(rows)
     with ledgers(database, folder) as new_ledger:
         url = new_ledger()
         nights.load_roster(url, crowd)
-        ledger = open_ledger(url)
-        first = nights.open_night(ledger, "first")
-        nights.stage_listing(ledger, crowd, healthy=True)
-        merged = workers.run(home, "merge", url=url, run_id=first)
-        _require(merged, {"seen": crowd.end - crowd.missing})
-        yield made("merge the first listing", merged, ordinary)
-        nights.own_grants(ledger, crowd)
-        nights.close_night(ledger, first)
-
-        night = nights.open_night(ledger, "ordinary")
-        staged = workers.run(home, "stage", url=url, run_id=night)
-        _require(staged, {"entries": rows, "rejected": 0})
-        yield made("stage the roster", staged, ordinary)
-        nights.stage_listing(ledger, crowd, healthy=False)
-        merged = workers.run(home, "merge", url=url, run_id=night)
-        yield made("merge the next listing", merged, ordinary)
-        planned = workers.run(home, "plan", url=url, run_id=night)
-        _require(planned, _ordinary(crowd, ordinary["differing"]))
-        yield made("plan an ordinary night", planned, ordinary)
-        nights.close_night(ledger, night)
-
-        night = nights.open_night(ledger, "all new")
-        workers.run(home, "stage", url=url, run_id=night)
-        nights.forget_grants(ledger)
-        workers.run(home, "merge", url=url, run_id=night)
-        planned = workers.run(home, "plan", url=url, run_id=night)
-        _require(planned, {"create": rows, "entries": rows, "unchanged": 0, "foreign": 0})
-        yield made("plan all as new", planned, fresh)
-        ledger.dispose()
+        for empty, steps in ((False, _ordinary_nights), (True, _all_new)):
+            bare = workers.run(home, "bare", rows=rows, empty=empty).details
+            for step, figures in steps(home, url, crowd, bare["differing"]):
+                yield Measured(database, rows, step, figures, bare["seconds"])
 
 
-def _ordinary(crowd: Crowd, differing: float) -> dict[str, float]:
+Steps = Iterator[tuple[str, Figures]]
+
+
+def _ordinary_nights(home: Path, url: str, crowd: Crowd, differing: float) -> Steps:
+    """The first listing, and the night after it."""
+    ledger = open_ledger(url)
+    first = nights.open_night(ledger, "first")
+    nights.stage_listing(ledger, crowd, healthy=True)
+    merged = workers.run(home, "merge", url=url, run_id=first)
+    _require(merged, {"seen": crowd.end - crowd.missing})
+    yield "merge the first listing", merged
+    nights.own_grants(ledger, crowd)
+    nights.close_night(ledger, first)
+
+    night = nights.open_night(ledger, "ordinary")
+    staged = workers.run(home, "stage", url=url, run_id=night)
+    _require(staged, {"entries": crowd.rows, "rejected": 0})
+    yield "stage the roster", staged
+    nights.stage_listing(ledger, crowd, healthy=False)
+    yield "merge the next listing", workers.run(home, "merge", url=url, run_id=night)
+    planned = workers.run(home, "plan", url=url, run_id=night)
+    _require(planned, _right_plan(crowd, differing))
+    yield "plan an ordinary night", planned
+    nights.close_night(ledger, night)
+    ledger.dispose()
+
+
+def _all_new(home: Path, url: str, crowd: Crowd, _: float) -> Steps:
+    """A night in which every entry needs its first grant."""
+    ledger = open_ledger(url)
+    night = nights.open_night(ledger, "all new")
+    workers.run(home, "stage", url=url, run_id=night)
+    nights.forget_grants(ledger)
+    workers.run(home, "merge", url=url, run_id=night)
+    planned = workers.run(home, "plan", url=url, run_id=night)
+    _require(planned, {"create": crowd.rows, "entries": crowd.rows, "unchanged": 0, "foreign": 0})
+    yield "plan all as new", planned
+    ledger.dispose()
+
+
+def _right_plan(crowd: Crowd, differing: float) -> dict[str, float]:
     """The only right plan for the ordinary night."""
     right = {
         "create": crowd.missing,

@@ -1,17 +1,28 @@
-"""Starts processes like idle Airflow tasks (`bench.child`), gives them steps, and stops them."""
+"""Processes like idle Airflow tasks, which carry out steps and say what each one cost.
+
+Run as a program, this module is such a process. It reads one JSON object a line, like
+`{"step": "plan", "arguments": {…}}`, carries out the step of that name in `bench.steps`, and
+answers with a line of figures. All other output goes to standard error.
+"""
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import resource
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TextIO
 
-from bench.standin import Standin
+import psutil
+
+from bench import steps
 
 REPOSITORY = Path(__file__).parents[1]
 STOP_WITHIN = 20.0
@@ -33,31 +44,31 @@ class Figures:
 
 
 class Worker:
-    """One such process."""
+    """One such process, from the outside."""
 
-    def __init__(self, home: Path, standin: Standin | None) -> None:
+    def __init__(self, home: Path, connection: str = "") -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.child"],
+            [sys.executable, "-m", "bench.workers"],
             cwd=REPOSITORY,
-            env=_environment(home, standin),
+            env=_environment(home, connection),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
 
     def begin(self, step: str, **arguments: object) -> None:
-        """Have the step of that name in `bench.steps` carried out."""
+        """Start the step of that name in `bench.steps`."""
         job = {"step": step, "arguments": arguments}
         assert self._process.stdin
         self._process.stdin.write(json.dumps(job) + "\n")
         self._process.stdin.flush()
 
     def figures(self) -> Figures:
-        """What the step that was begun has cost, once it is over. Raises RuntimeError."""
+        """Wait for the step that was begun; return what it cost. Raises RuntimeError."""
         assert self._process.stdout
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError("A measured step failed; its error stands above.")
+            raise RuntimeError("A measured step failed; its error is above.")
         return Figures(**json.loads(line))
 
     def stop(self) -> None:
@@ -72,25 +83,25 @@ class Worker:
 
 
 @contextmanager
-def workers(count: int, home: Path, standin: Standin | None = None) -> Iterator[Sequence[Worker]]:
-    """So many processes, for as long as the block."""
+def workers(count: int, home: Path, connection: str = "") -> Iterator[Sequence[Worker]]:
+    """A number of processes for the block; `connection` is JSON for `nylas_default`."""
     with ExitStack() as stack:
         started = []
         for _ in range(count):
-            worker = Worker(home, standin)
+            worker = Worker(home, connection)
             stack.callback(worker.stop)
             started.append(worker)
         yield started
 
 
-def run(home: Path, step: str, standin: Standin | None = None, **arguments: object) -> Figures:
+def run(home: Path, step: str, connection: str = "", **arguments: object) -> Figures:
     """One step in a process of its own."""
-    with workers(1, home, standin) as (worker,):
+    with workers(1, home, connection) as (worker,):
         worker.begin(step, **arguments)
         return worker.figures()
 
 
-def _environment(home: Path, standin: Standin | None) -> dict[str, str]:
+def _environment(home: Path, connection: str) -> dict[str, str]:
     inherited = os.environ.items()  # noqa: TID251 - handed on to a process
     environment = {k: v for k, v in inherited if not k.startswith("AIRFLOW")}
     environment |= {
@@ -99,6 +110,59 @@ def _environment(home: Path, standin: Standin | None) -> dict[str, str]:
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
     }
-    if standin is not None:
-        environment["AIRFLOW_CONN_NYLAS_DEFAULT"] = standin.connection
+    if connection:
+        environment["AIRFLOW_CONN_NYLAS_DEFAULT"] = connection
     return environment
+
+
+def _serve() -> None:
+    """The process from the inside: carry out steps until the input ends."""
+    output = os.fdopen(os.dup(1), "w", buffering=1)  # standard output, for the figures alone
+    os.dup2(2, 1)
+    idle = _become_idle_task()
+    for line in sys.stdin:
+        job = json.loads(line)
+        figures = _measured(idle, job["step"], job["arguments"])
+        _write(output, figures)
+
+
+def _become_idle_task() -> float:
+    """Import what a task process of Airflow has imported before its task begins; return its MB."""
+    importlib.import_module("airflow.sdk")
+    importlib.import_module("airflow.sdk.execution_time.task_runner")
+    return float(psutil.Process().memory_info().rss) / 1e6
+
+
+def _measured(idle_mb: float, name: str, arguments: dict[str, object]) -> Figures:
+    step = getattr(steps, name)()
+    begun, cpu = time.monotonic(), time.process_time()
+    details = step(**arguments)
+    return Figures(
+        seconds=time.monotonic() - begun,
+        cpu=time.process_time() - cpu,
+        ended=time.monotonic(),
+        idle_mb=idle_mb,
+        above_idle_mb=_peak_mb() - idle_mb,
+        details=details,
+    )
+
+
+def _write(output: TextIO, figures: Figures) -> None:
+    output.write(json.dumps(asdict(figures)) + "\n")
+
+
+def _peak_mb() -> float:
+    """The most resident memory of this process so far.
+
+    On Linux `getrusage` includes the process that started this one, so `VmHWM` is read there.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024 / 1e6
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most / 1e6 if sys.platform == "darwin" else most * 1024 / 1e6
+
+
+if __name__ == "__main__":
+    _serve()

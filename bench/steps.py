@@ -1,0 +1,164 @@
+"""What is measured: each step does real work in a process like an idle Airflow task.
+
+Each function imports what its step needs, and returns the step. So the memory of a step includes
+its own imports and no others, and its time includes none.
+"""
+# ruff: noqa: PLC0415 - see above
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+Step = Callable[..., dict[str, float]]
+"""Does the work, and returns counts by which the caller sees that it was done right."""
+
+_REPEATS = 5
+_COMPARE = """
+CREATE OR REPLACE TABLE differing AS
+SELECT coalesce(d.provider, a.provider) AS provider, coalesce(d.email, a.email) AS email,
+       d.tenant, d.scopes, d.credential_id, a.grant_id, a.status, a.scopes AS granted_scopes
+FROM desired d FULL OUTER JOIN actual a ON d.provider = a.provider AND d.email = a.email
+WHERE a.email IS NULL
+   OR (d.email IS NULL AND a.owned)
+   OR (d.email IS NOT NULL AND (a.status <> 'valid' OR a.scopes <> d.scopes
+       OR a.credential_id IS DISTINCT FROM d.credential_id))
+"""
+
+
+def bare() -> Step:
+    """DuckDB's bare set comparison, the measure for staging and planning."""
+    import statistics
+    import time
+
+    import duckdb
+
+    from bench import nights
+
+    def step(rows: int, *, empty: bool) -> dict[str, float]:
+        """The median of five comparisons of loaded tables, with the differing rows written down."""
+        database = duckdb.connect()
+        for statement in nights.duckdb_tables(nights.Crowd(rows), empty=empty):
+            database.execute(statement)
+        took = []
+        for _ in range(_REPEATS):
+            begun = time.monotonic()
+            database.execute(_COMPARE)
+            took.append(time.monotonic() - begun)
+        found = database.execute("SELECT count(*) FROM differing").fetchone()
+        return {"seconds": statistics.median(took), "differing": found[0] if found else 0}
+
+    return step
+
+
+def stage() -> Step:
+    """Read the roster from the warehouse, normalise it, and write it to the ledger."""
+    from bench import nights
+    from bulkgrants.ledger import runs
+    from bulkgrants.ledger.engine import open_ledger
+    from bulkgrants.rosters.read import read_chunks
+    from bulkgrants.rosters.sources import roster_source
+    from bulkgrants.rosters.stage import stage_roster
+
+    def step(url: str, run_id: int) -> dict[str, float]:
+        ledger, warehouse = open_ledger(url), open_ledger(nights.warehouse_url(url))
+        with ledger.begin() as connection:
+            staged = stage_roster(
+                connection,
+                run_id=run_id,
+                application=nights.APPLICATION,
+                chunks=read_chunks(warehouse, roster_source("roster"), None),
+                tenants=nights.tenants(),
+                credential_ids={("google", "sa"): nights.CREDENTIAL_ID},
+            )
+            runs.note(connection, run_id, entries=staged.entries, rejected=staged.rejected)
+        return {"entries": staged.entries, "rejected": staged.rejected}
+
+    return step
+
+
+def merge() -> Step:
+    """Bring the ledger's grants in line with a staged listing."""
+    from bench.nights import NOW
+    from bulkgrants.ledger import runs
+    from bulkgrants.ledger.engine import open_ledger
+    from bulkgrants.ledger.grants import merge_listing
+
+    def step(url: str, run_id: int) -> dict[str, float]:
+        ledger = open_ledger(url)
+        run = runs.read_run(ledger, run_id)
+        with ledger.begin() as connection:
+            seen = merge_listing(connection, run, NOW)
+            runs.note(connection, run_id, observed=seen)
+        return {"seen": seen}
+
+    return step
+
+
+def plan() -> Step:
+    """Compare, decide, and write the work queue."""
+    from bench.nights import NOW
+    from bulkgrants.ledger import runs
+    from bulkgrants.ledger.engine import open_ledger
+    from bulkgrants.reconcile.plan import plan as make_plan
+
+    def step(url: str, run_id: int) -> dict[str, float]:
+        ledger = open_ledger(url)
+        made = make_plan(ledger, runs.read_run(ledger, run_id), batch_size=2000, now=NOW)
+        return {**made.counts, "batches": len(made.batches)}
+
+    return step
+
+
+def observe() -> Step:
+    """List every grant page by page through the real sender, and stage it."""
+    import asyncio
+
+    from bulkgrants.ledger import runs
+    from bulkgrants.ledger.budgets import Budget
+    from bulkgrants.ledger.engine import open_ledger
+    from bulkgrants.ports import utc_now
+    from bulkgrants.reconcile.observe import stage_grants
+    from bulkgrants.reconcile.pacing import Pacer, undisturbed
+    from bulkgrants_airflow.hooks.nylas_async import NylasAsyncHook
+
+    async def listing(url: str, run_id: int, per_second: float) -> dict[str, float]:
+        ledger = open_ledger(url)
+        run = runs.read_run(ledger, run_id)
+        async with NylasAsyncHook().open() as sender:
+            pacer = Pacer(sender, Budget(ledger, run.application, per_second))
+            with undisturbed():
+                listed = await stage_grants(ledger, pacer, run, clock=utc_now)
+        return {"pages": listed.pages, "staged": listed.staged}
+
+    def step(url: str, run_id: int, per_second: float) -> dict[str, float]:
+        return asyncio.run(listing(url, run_id, per_second))
+
+    return step
+
+
+def apply() -> Step:
+    """Apply one batch through the real sender, on a budget that other processes may share."""
+    import asyncio
+
+    from bulkgrants.ledger import runs
+    from bulkgrants.ledger.budgets import Budget
+    from bulkgrants.ledger.engine import open_ledger
+    from bulkgrants.ports import utc_now
+    from bulkgrants.reconcile.apply import apply_batch
+    from bulkgrants.reconcile.pacing import Pacer, undisturbed
+    from bulkgrants_airflow.hooks.nylas_async import NylasAsyncHook
+
+    async def applied(url: str, run_id: int, batch: int, per_second: float) -> dict[str, float]:
+        ledger = open_ledger(url)
+        run = runs.read_run(ledger, run_id)
+        async with NylasAsyncHook().open() as sender:
+            pacer = Pacer(sender, Budget(ledger, run.application, per_second))
+            with undisturbed():
+                done = await apply_batch(ledger, pacer, run, batch, clock=utc_now)
+        return dict(done.outcomes)
+
+    def step(url: str, run_id: int, batch: int, per_second: float) -> dict[str, float]:
+        """With batch 0 nothing is applied, for a caller that only wants the imports."""
+        return asyncio.run(applied(url, run_id, batch, per_second)) if batch else {}
+
+    return step

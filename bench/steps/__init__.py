@@ -1,1 +1,0 @@
-"""What is measured: each step runs in a process like an idle Airflow task, and does real work."""
