@@ -19,7 +19,7 @@ class ControlError(Exception):
 class Control:
     """One stand-in's control plane. Every method raises ControlError if the request is refused.
 
-    README.md describes each request, with the names that `**fields` and the like may have.
+    README.md names the values that each request takes; a method with `**` passes them on by name.
     """
 
     def __init__(self, base_url: str) -> None:
@@ -47,9 +47,10 @@ class Control:
         """Change how the stand-in answers where the real API's behaviour is a guess."""
         self._ask("PUT", "/switches", switches)
 
-    def set_limiter(self, **limits: object) -> None:
-        """Change `policy`, `per_second`, `burst` or `scope` of the rate limit."""
-        self._ask("PUT", "/limiter", limits)
+    def set_limiter(self, *, policy: str | None = None, per_second: int | None = None) -> None:
+        """Change the rate limit's form, which may be `none`, or its height. None changes nothing."""
+        limits = {"policy": policy, "per_second": per_second}
+        self._ask("PUT", "/limiter", {k: v for k, v in limits.items() if v is not None})
 
     def freeze_clock(self, moment: int) -> None:
         """Stop the clock at this Unix time."""
@@ -120,9 +121,11 @@ class Control:
         """Describe provider applications at Microsoft, by client id."""
         self._ask("PUT", "/microsoft/apps", apps)
 
-    def set_microsoft_tenants(self, **tenants: object) -> None:
-        """Set `domains` (the tenant of each domain) or `known` (which tenants exist)."""
-        self._ask("PUT", "/microsoft/tenants", tenants)
+    def set_microsoft_tenants(
+        self, domains: Mapping[str, str | None], known: Sequence[str] | None = None
+    ) -> None:
+        """Set the tenant of each domain, and which other tenants exist; None is all."""
+        self._ask("PUT", "/microsoft/tenants", {"domains": domains, "known": known})
 
     def set_propagation(self, **pace: object) -> None:
         """Set when a consent comes into force: `delay`, `some_after`, `some`, `stage`."""

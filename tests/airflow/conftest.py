@@ -1,6 +1,6 @@
 """Airflow for tests: a home, a metadata database and a stand-in of their own, set before import.
 
-Every xdist worker has its own. Whatever needs Airflow lives in this folder, so that `tests/core`
+Every xdist worker has its own. All tests that need Airflow are in this folder, so that `tests/core`
 runs where Airflow is not installed.
 """
 
@@ -77,7 +77,7 @@ def standin(_served) -> Iterator[StandIn]:
 
 @pytest.fixture
 def run_dag():
-    """`run_dag(dag)` runs a DAG in this process, also one that no file holds; gives its run."""
+    """`run_dag(dag)` runs a DAG in this process, even one without a file; returns the run."""
 
     def run(dag, **kwargs):
         from airflow.dag_processing.bundles.manager import DagBundlesManager
@@ -97,7 +97,7 @@ Connect = Callable[..., str]
 
 @pytest.fixture
 def connect(monkeypatch: pytest.MonkeyPatch) -> Connect:
-    """`connect(conn_id, conn_type=…, host=…, extra={…})` makes a connection and gives its id."""
+    """`connect(conn_id, conn_type=…, host=…, extra={…})` makes a connection and returns its id."""
 
     def make(conn_id: str, **fields: object) -> str:
         monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(fields))

@@ -28,8 +28,7 @@ from bulkgrants.model import (
 from bulkgrants.reconcile.decide import decide
 from bulkgrants.reconcile.plan import plan
 from bulkgrants.reconcile.report import close_run
-from support.ledgers import NOW
-from support.mailboxes import staged
+from support.ledgers import NOW, staged
 
 DAY = timedelta(days=1)
 UNKNOWN = Standing(

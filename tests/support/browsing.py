@@ -33,7 +33,7 @@ class Outline(HTMLParser):
 
     elements: list[tuple[str, tuple[tuple[str, str | None], ...]]] = field(default_factory=list)
     texts: dict[str, list[str]] = field(default_factory=dict)
-    """By the element that they stand in."""
+    """By the element that contains them."""
 
     def __post_init__(self) -> None:
         super().__init__()

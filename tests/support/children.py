@@ -1,4 +1,4 @@
-"""What tests let other threads and processes do; importable by name, so that these find it."""
+"""Work that tests run in other threads and processes, which import it by name."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from support.senders import open_sender
 
 
 def at_once(work: Callable, count: int, url: str | URL, *arguments) -> list:
-    """Let `count` threads begin the same work at the same moment; gives what each returns.
+    """Let `count` threads begin the same work at the same moment; return their results.
 
-    Each opens the ledger for itself, so to the database they are as many processes.
+    Each opens the ledger for itself, so the database cannot tell them from processes.
     """
     barrier = Barrier(count, timeout=30)
 

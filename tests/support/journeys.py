@@ -1,4 +1,4 @@
-"""The way of a tenant from its row in the table to ready, step by step, against the stand-in."""
+"""A tenant's steps from its row in the table to ready, against the stand-in."""
 
 from __future__ import annotations
 
@@ -113,13 +113,13 @@ class Journey:
         return asked
 
     def open(self, asked: Asked):
-        """Follow the link to Microsoft's screen as a browser would; gives what is shown there."""
+        """Follow the link to Microsoft's screen as a browser would; return the page."""
         answer = self.sender.client.get(asked.link)
         assert answer.status_code == 302, answer.text
         return self.sender.client.get(answer.headers["location"])
 
     def answer(self, asked: Asked, **said) -> str:
-        """Open the link and answer; gives where the browser is led."""
+        """Open the link and answer; return where the browser goes next."""
         self.open(asked)
         return self.reply(asked, **said)
 
@@ -137,7 +137,7 @@ class Journey:
         )
 
     def consent(self, run: str = "run-1", **said) -> Received:
-        """The whole way of one link; without an answer it is a yes of contoso's admin."""
+        """Ask, answer and receive; by default contoso's admin approves."""
         said = said or {"approve": True, "tenant": "contoso.example"}
         return self.receive(self.answer(self.ask(run), **said))
 
@@ -153,7 +153,7 @@ class Journey:
         )
 
     def wait(self, tenant="contoso", pace=MICROSOFT, run="run-1") -> list[Wait]:
-        """Advance whenever it is due, until the tenant is ready; gives what was waited for."""
+        """Advance whenever it is due, until the tenant is ready; return the waits."""
         waits = []
         while not isinstance(found := self.advance(tenant, pace, run), Ready):
             waits.append(found)

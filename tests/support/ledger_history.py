@@ -18,7 +18,7 @@ from bulkgrants.reconcile import queue
 from bulkgrants.reconcile.gate import Admission
 from bulkgrants.reconcile.opening import admit_run, take_lease
 from bulkgrants.reconcile.verify import verify
-from support.onboarding_history import onboard
+from support.microsoft import onboard
 
 APPLICATION = "app-1"
 OLD = datetime(2025, 12, 1, 2, 0, tzinfo=UTC)

@@ -9,9 +9,9 @@ from sqlalchemy import Engine, insert, select, text
 
 from bulkgrants.ledger import runs
 from bulkgrants.ledger.runs import Run, Scope
-from bulkgrants.ledger.tables import entries, grants, metadata
+from bulkgrants.ledger.tables import entries, escrow, grants, metadata, rejects, tenants
 from bulkgrants.ledger.tenants import record_tenants
-from bulkgrants.model import Mode, Provider, Tenant
+from bulkgrants.model import Actual, Mode, Provider, Tenant
 from bulkgrants.reconcile.gate import Admission
 from bulkgrants.reconcile.opening import admit_run, take_lease
 
@@ -99,8 +99,80 @@ def granted(engine: Engine) -> dict[str, dict]:
         return {row["email"]: dict(row) for row in connection.execute(select(grants)).mappings()}
 
 
+def staged(engine, application, mailboxes, standings, scope):
+    """A run that finds all that `mailboxes` and `standings` say in its ledger."""
+    run = take_lease(engine, application=application, key="night", kind="reconcile", now=NOW)
+    run = admit_run(engine, run, Admission(None, Mode.APPLY, ""), scope)
+    found = {entries: [], grants: [], escrow: [], rejects: []}
+    for (provider, email), box in mailboxes.items():
+        who = {"application": application, "provider": provider, "email": email}
+        for table, row in _known_of(who, run, box):
+            found[table].append(row)
+    found[tenants] = [
+        {
+            "application": application,
+            "tenant": name,
+            "provider": "google",
+            "credential": "sa",
+            "secret_conn_id": "sa",
+            "scopes": "",
+            "grace_seconds": int(one.grace.total_seconds()),
+            "enabled": one.enabled,
+            "listed": True,
+            "awaiting": one.awaiting,
+            "quarantined_until": one.quarantined_until,
+            "quarantine_reason": one.quarantine_reason,
+        }
+        for name, one in standings.items()
+    ]
+    with engine.begin() as connection:
+        for table, made in found.items():
+            if made:
+                connection.execute(insert(table), made)
+        runs.note(connection, run.run_id, entries=len(found[entries]), rejected=4, observed=0)
+    return runs.read_run(engine, run.run_id)
+
+
+def _known_of(who, run, box):
+    """A row for each table that knows the mailbox."""
+    yesterday, email = NOW - timedelta(days=1), who["email"]
+    if box.entry:
+        asked = {"scopes": box.entry.scopes, "credential_id": box.entry.credential_id}
+        yield entries, entry(box.entry.tenant, email, **asked) | who
+    if box.known:
+        actual = {name: getattr(box.known.actual, name) for name in Actual.__slots__}
+        gone_at = yesterday if box.known.gone else None
+        yield grants, grant(email, tenant=box.known.tenant, gone_at=gone_at) | actual | who
+    if box.escrow:
+        yield (
+            escrow,
+            who
+            | {
+                "tenant": "one",
+                "reason": box.escrow.reason,
+                "due_at": box.escrow.due_at,
+                "refusals": 1,
+                "first_refused_at": yesterday,
+            },
+        )
+    if box.reject:
+        yield (
+            rejects,
+            {
+                "run_id": run.run_id,
+                "row_number": 1,
+                "tenant": "",
+                "email": email,
+                "provider": None if box.reject == "any" else box.reject,
+                "mailbox": email,
+                "reason": "r",
+                "sentence": "s",
+            },
+        )
+
+
 def wait_until_blocked(ledger: Engine) -> None:
-    """Until some other connection of this PostgreSQL database waits for a lock."""
+    """Wait until another connection of this PostgreSQL database waits for a lock."""
     waiting = text(
         "SELECT count(*) FROM pg_stat_activity "
         "WHERE wait_event_type = 'Lock' AND datname = current_database()"
@@ -110,4 +182,4 @@ def wait_until_blocked(ledger: Engine) -> None:
         with ledger.connect() as connection:
             if connection.execute(waiting).scalar():
                 return
-    raise TimeoutError("Nobody waits for anything.")
+    raise TimeoutError("No connection waits for a lock.")

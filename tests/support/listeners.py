@@ -67,7 +67,7 @@ def endless(client: socket.socket) -> None:
 
 
 def gibberish(client: socket.socket) -> None:
-    """Something that is no HTTP."""
+    """Bytes that are not HTTP."""
     client.sendall(b"SSH-2.0-OpenSSH_9.9\r\n")
     client.shutdown(socket.SHUT_RDWR)
 
@@ -78,7 +78,7 @@ def _read_request(client: socket.socket) -> bytes:
         data += (more := client.recv(65536))
         if not more:
             return b""
-        if data[:1] == b"\x16":  # the first byte of a TLS handshake, which ends in no blank line
+        if data[:1] == b"\x16":  # the first byte of a TLS handshake, which has no blank line
             return data
     head, body = data.split(b"\r\n\r\n", 1)
     lengths = [
