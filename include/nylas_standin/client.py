@@ -48,7 +48,7 @@ class Control:
         self._ask("PUT", "/switches", switches)
 
     def set_limiter(self, *, policy: str | None = None, per_second: int | None = None) -> None:
-        """Change the rate limit's form, which may be `none`, or its height. None changes nothing."""
+        """Change the form of the rate limit (`none` lifts it), or how much it allows."""
         limits = {"policy": policy, "per_second": per_second}
         self._ask("PUT", "/limiter", {k: v for k, v in limits.items() if v is not None})
 
