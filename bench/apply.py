@@ -15,10 +15,11 @@ from bench.observe import LATENCY, PER_SECOND
 from bench.servers import Standin, ledgers
 from bench.workers import Worker, workers
 from bulkgrants.ledger import runs
-from bulkgrants.ledger.engine import open_ledger
+from bulkgrants.ledger.database import open_ledger
+from bulkgrants.ledger.rights import writing
 from bulkgrants.ledger.tables import batches
 from bulkgrants.reconcile.plan import plan
-from bulkgrants.rosters.stage import stage_roster
+from bulkgrants.rosters.read import stage_roster
 
 LIMIT = 50.0
 ONE, EVEN, UNEVEN = (2000,), (500, 500, 500, 500), (1700, 100, 100, 100)
@@ -118,16 +119,14 @@ def _planned(url: str, load: tuple[int, ...], credential_id: str) -> int:
     ledger = open_ledger(url)
     now = nights.really_now()
     run_id = nights.open_night(ledger, "apply", now=now)
-    with ledger.begin() as connection:
+    with writing(ledger, runs.read_run(ledger, run_id), now) as write:
         staged = stage_roster(
-            connection,
-            run_id=run_id,
-            application=nights.APPLICATION,
+            write,
             chunks=[_roster(sum(load))],
             tenants=nights.tenants(),
             credential_ids={("google", "sa"): credential_id},
         )
-        runs.note(connection, run_id, entries=staged.entries, rejected=0, observed=0)
+        runs.note(write, entries=staged.entries, rejected=0, observed=0)
     plan(ledger, runs.read_run(ledger, run_id), batch_size=sum(load), now=now)
     with ledger.begin() as connection:
         connection.execute(batches.delete())

@@ -13,10 +13,12 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, Engine, text
 
-from bulkgrants.ledger import leases, runs
-from bulkgrants.ledger.engine import open_ledger
+from bulkgrants.ledger import runs
+from bulkgrants.ledger.database import open_ledger
+from bulkgrants.ledger.rights import release_lease, writing
 from bulkgrants.ledger.tenants import record_tenants
-from bulkgrants.model import Mode, Provider, Tenant
+from bulkgrants.model import Mode, Provider, RunKind, Selection, Tenant
+from bulkgrants.reconcile.opening import RosterState, open_run
 
 APPLICATION = "standin-application"
 CREDENTIAL_ID = "credential-1"
@@ -112,22 +114,26 @@ def tenants() -> Mapping[str, Tenant]:
 
 def open_night(engine: Engine, key: str, now: datetime = NOW) -> int:
     """Open a run that may apply and holds the lease; return its id."""
-    with engine.begin() as connection:
-        record_tenants(connection, APPLICATION, tenants().values())
-        run_id = runs.open_record(
-            connection, application=APPLICATION, key=key, kind="reconcile", now=now
-        )
-    lease = leases.acquire(engine, APPLICATION, run_id, now)
-    with engine.begin() as connection:
-        runs.note(connection, run_id, token=lease.token, mode=Mode.APPLY)
-    return run_id
+    run = open_run(
+        engine,
+        application=APPLICATION,
+        key=key,
+        kind=RunKind.RECONCILE,
+        mode=Mode.APPLY,
+        selection=Selection(),
+        roster=RosterState(now.date(), now.date(), exact=False, dated=False, newest=None),
+        now=now,
+    )
+    with writing(engine, run, now) as write:
+        record_tenants(write, tenants().values())
+    return run.run_id
 
 
 def close_night(engine: Engine, run_id: int) -> None:
     """Give the lease back."""
-    lease = runs.read_run(engine, run_id).lease
+    run = runs.read_run(engine, run_id)
     with engine.begin() as connection:
-        leases.release(connection, lease, NOW)
+        release_lease(connection, run, NOW)
 
 
 def really_now() -> datetime:

@@ -8,7 +8,7 @@ from pathlib import Path
 from bench import nights, workers
 from bench.servers import Standin, ledgers
 from bench.workers import Figures
-from bulkgrants.ledger.engine import open_ledger
+from bulkgrants.ledger.database import open_ledger
 from bulkgrants.nylas.calls import PAGE_SIZE
 
 LATENCY = 0.15

@@ -10,7 +10,7 @@ from bench import nights, workers
 from bench.nights import Crowd
 from bench.servers import ledgers
 from bench.workers import Figures
-from bulkgrants.ledger.engine import open_ledger
+from bulkgrants.ledger.database import open_ledger
 
 
 @dataclass(frozen=True, slots=True)

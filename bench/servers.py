@@ -15,7 +15,8 @@ from pathlib import Path
 import requests
 from sqlalchemy import create_engine, text
 
-from bulkgrants.ledger.engine import open_ledger, upgrade
+from bulkgrants.ledger.database import open_ledger
+from bulkgrants.ledger.upgrade import upgrade
 from nylas_standin.client import Control
 from nylas_standin.keys import google_key_file
 

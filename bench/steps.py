@@ -54,23 +54,21 @@ def stage() -> Step:
     """Read the roster from the warehouse, normalise it, and write it to the ledger."""
     from bench import nights
     from bulkgrants.ledger import runs
-    from bulkgrants.ledger.engine import open_ledger
-    from bulkgrants.rosters.read import read_chunks
-    from bulkgrants.rosters.sources import roster_source
-    from bulkgrants.rosters.stage import stage_roster
+    from bulkgrants.ledger.database import open_ledger
+    from bulkgrants.ledger.rights import writing
+    from bulkgrants.rosters.read import read_chunks, stage_roster
+    from bulkgrants.rosters.warehouse import roster_source
 
     def step(url: str, run_id: int) -> dict[str, float]:
         ledger, warehouse = open_ledger(url), open_ledger(nights.warehouse_url(url))
-        with ledger.begin() as connection:
+        with writing(ledger, runs.read_run(ledger, run_id), nights.NOW) as write:
             staged = stage_roster(
-                connection,
-                run_id=run_id,
-                application=nights.APPLICATION,
+                write,
                 chunks=read_chunks(warehouse, roster_source("roster"), None),
                 tenants=nights.tenants(),
                 credential_ids={("google", "sa"): nights.CREDENTIAL_ID},
             )
-            runs.note(connection, run_id, entries=staged.entries, rejected=staged.rejected)
+            runs.note(write, entries=staged.entries, rejected=staged.rejected)
         return {"entries": staged.entries, "rejected": staged.rejected}
 
     return step
@@ -80,15 +78,16 @@ def merge() -> Step:
     """Bring the ledger's grants in line with a staged listing."""
     from bench.nights import NOW
     from bulkgrants.ledger import runs
-    from bulkgrants.ledger.engine import open_ledger
-    from bulkgrants.ledger.grants import merge_listing
+    from bulkgrants.ledger.database import open_ledger
+    from bulkgrants.ledger.rights import writing
+    from bulkgrants.ledger.staging import merge_listing
 
     def step(url: str, run_id: int) -> dict[str, float]:
         ledger = open_ledger(url)
         run = runs.read_run(ledger, run_id)
-        with ledger.begin() as connection:
-            seen = merge_listing(connection, run, NOW)
-            runs.note(connection, run_id, observed=seen)
+        with writing(ledger, run, NOW) as write:
+            seen = merge_listing(write)
+            runs.note(write, observed=seen)
         return {"seen": seen}
 
     return step
@@ -98,7 +97,7 @@ def plan() -> Step:
     """Compare, decide, and write the work queue."""
     from bench.nights import NOW
     from bulkgrants.ledger import runs
-    from bulkgrants.ledger.engine import open_ledger
+    from bulkgrants.ledger.database import open_ledger
     from bulkgrants.reconcile.plan import plan as make_plan
 
     def step(url: str, run_id: int) -> dict[str, float]:
@@ -115,11 +114,11 @@ def observe() -> Step:
 
     from bulkgrants.ledger import runs
     from bulkgrants.ledger.budgets import Budget
-    from bulkgrants.ledger.engine import open_ledger
+    from bulkgrants.ledger.database import open_ledger
+    from bulkgrants.nylas.sending import Pacer, undisturbed
     from bulkgrants.ports import utc_now
     from bulkgrants.reconcile.observe import stage_grants
-    from bulkgrants.reconcile.pacing import Pacer, undisturbed
-    from bulkgrants_airflow.hooks.nylas_async import NylasAsyncHook
+    from bulkgrants_airflow.hooks.nylas import NylasAsyncHook
 
     async def listing(url: str, run_id: int, per_second: float) -> dict[str, float]:
         ledger = open_ledger(url)
@@ -142,11 +141,11 @@ def apply() -> Step:
 
     from bulkgrants.ledger import runs
     from bulkgrants.ledger.budgets import Budget
-    from bulkgrants.ledger.engine import open_ledger
+    from bulkgrants.ledger.database import open_ledger
+    from bulkgrants.nylas.sending import Pacer, undisturbed
     from bulkgrants.ports import utc_now
     from bulkgrants.reconcile.apply import apply_batch
-    from bulkgrants.reconcile.pacing import Pacer, undisturbed
-    from bulkgrants_airflow.hooks.nylas_async import NylasAsyncHook
+    from bulkgrants_airflow.hooks.nylas import NylasAsyncHook
 
     async def applied(url: str, run_id: int, batch: int, per_second: float) -> dict[str, float]:
         ledger = open_ledger(url)

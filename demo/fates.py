@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from rich.text import Text
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Row as Record
 
-from bulkgrants.ledger.engine import reading
+from bulkgrants.ledger.database import reading
 from bulkgrants.ledger.tables import runs
 from bulkgrants.model import Outcome
+from bulkgrants.refusals import recorded_refusal
 from demo.samples import MICROSOFT_FATES, MICROSOFT_ROSTER, STANDINGS, Row, Samples, mailbox
 from demo.terminal import Terminal
 from demo.world import ONBOARDING
@@ -43,7 +45,7 @@ class Fate:
 def of_roster_rows(ledger: Engine, run_key: str, samples: Samples) -> list[Fate]:
     """A line for each roster row, in its order."""
     before = _before(samples)
-    with reading(ledger).connect() as connection:
+    with reading(ledger) as connection:
         run_id = _run_id(connection, run_key)
         rejected = _rejected(connection, run_id)
         staged = _staged(connection)
@@ -68,7 +70,7 @@ def of_orphans(ledger: Engine, samples: Samples) -> list[Fate]:
     """A line for each grant that no roster row asks for."""
     before = _before(samples)
     wanted = {mailbox(row["email"]) for row in samples.roster}
-    with reading(ledger).connect() as connection:
+    with reading(ledger) as connection:
         rows = connection.execute(text("SELECT email, owned FROM orphans"))
         found = {row.email: "owned" if row.owned else "orphan" for row in rows}
     why = "no roster row asks for it and it is not ours: reported, and never touched"
@@ -87,7 +89,7 @@ def of_orphans(ledger: Engine, samples: Samples) -> list[Fate]:
 
 def counts_of(ledger: Engine, run_key: str) -> dict[str, int]:
     """A run's counts, as in its report."""
-    with reading(ledger).connect() as connection:
+    with reading(ledger) as connection:
         query = runs.select().where(runs.c.key == run_key)
         counts: dict[str, int] = connection.execute(query).one().counts
     return counts
@@ -95,7 +97,7 @@ def counts_of(ledger: Engine, run_key: str) -> dict[str, int]:
 
 def credential_ids(ledger: Engine) -> dict[str, str]:
     """The registered credentials' ids, by name."""
-    with reading(ledger).connect() as connection:
+    with reading(ledger) as connection:
         rows = connection.execute(text("SELECT name, credential_id FROM credentials"))
         return {row.name: row.credential_id for row in rows}
 
@@ -118,7 +120,7 @@ def show(terminal: Terminal, fates: list[Fate]) -> None:
 def tell_standings(terminal: Terminal, ledger: Engine) -> list[str]:
     """Say how every tenant stands; return complaints."""
     query = text("SELECT tenant, provider, standing, error FROM onboarding ORDER BY tenant")
-    with reading(ledger).connect() as connection:
+    with reading(ledger) as connection:
         rows = connection.execute(query).all()
     for row in rows:
         next_step = _next_step(row.tenant, row.error) if row.standing == "refused" else ""
@@ -141,7 +143,7 @@ def tell_microsoft(terminal: Terminal, ledger: Engine, run_key: str) -> list[str
         "WHERE r.key = :key AND f.tenant IN ('delta', 'elm') "
         "AND f.email NOT LIKE 'canary@%' ORDER BY f.email"
     )
-    with reading(ledger).connect() as connection:
+    with reading(ledger) as connection:
         rows = connection.execute(query, {"key": run_key}).all()
     complaints = [] if len(rows) == len(MICROSOFT_ROSTER) else ["Microsoft mailboxes are missing."]
     for row in rows:
@@ -187,12 +189,11 @@ def _staged(connection: Connection) -> dict[int, str]:
 
 def _decided(connection: Connection, run_id: int) -> dict[str, tuple[str, str]]:
     """What was done with each mailbox that differed, or why nothing was."""
-    changes = text("SELECT email, kind, outcome, reason, message FROM changes WHERE run_id = :run")
+    changes = text(
+        "SELECT email, kind, outcome, reason, code, message FROM changes WHERE run_id = :run"
+    )
     found = {
-        row.email: (
-            row.outcome or "open",
-            _why(row.reason, row.message) or _MADE.get(row.kind, row.kind),
-        )
+        row.email: (row.outcome or "open", _why(row) or _MADE.get(row.kind, row.kind))
         for row in connection.execute(changes, {"run": run_id})
     }
     skips = text("SELECT email, reason, detail FROM skips WHERE run_id = :run")
@@ -201,9 +202,11 @@ def _decided(connection: Connection, run_id: int) -> dict[str, tuple[str, str]]:
     return found
 
 
-def _why(reason: str, message: str) -> str:
-    """The sentence alone; what the API answered is in brackets behind it, in the ledger."""
-    return f"{reason}: {message.partition(' (')[0]}" if reason else ""
+def _why(change: Record[tuple[str, ...]]) -> str:
+    """Why a change was not made: what its refusal means, or why it was skipped."""
+    if change.outcome == Outcome.REFUSED:
+        return f"{change.reason}: {recorded_refusal(change.reason, change.code).meaning}"
+    return f"{change.reason}: {change.message}" if change.reason else ""
 
 
 def _owned(connection: Connection) -> set[str]:

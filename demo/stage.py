@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
-from bulkgrants.ledger.engine import open_ledger
+from bulkgrants.ledger.database import open_ledger
 from demo.airflow import Standalone
 from demo.folder import Folder
 from demo.rest import Airflow, TaskState

@@ -7,16 +7,33 @@ it in `PARTS`, write the two lines into the page, and run `make docs`.
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
+from enum import StrEnum
+from itertools import pairwise
 from pathlib import Path
 
 from sqlalchemy import JSON, Boolean, Column, Date, Float, Integer, Table
 from sqlalchemy.types import TypeEngine
 
-from bulkgrants.ledger.columns import Moment
+from bulkgrants.ledger.database import Moment
 from bulkgrants.ledger.tables import INTERNAL, runs
 from bulkgrants.ledger.views import VIEWS
+from bulkgrants.refusals import (
+    GRANTS,
+    MICROSOFT,
+    NYLAS,
+    OAUTH,
+    UNKNOWN_CONSENT_ERROR,
+    UNKNOWN_REFUSAL,
+    Actor,
+    KnownError,
+    Refusal,
+    Seen,
+)
 from bulkgrants_airflow.provider import OPTIONS
 
 ROOT = Path(__file__).parents[1]
@@ -95,6 +112,32 @@ def _settings() -> str:
     return _table(("setting", "default", "meaning"), rows)
 
 
+def _meanings(enum: type[StrEnum]) -> str:
+    """The members of an enum with the docstrings below them, which Python itself does not keep."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(enum))).body[0]
+    assert isinstance(tree, ast.ClassDef)
+    rows = []
+    for member, said in pairwise(tree.body):
+        if isinstance(member, ast.Assign) and isinstance(said, ast.Expr):
+            name = ast.unparse(member.targets[0])
+            rows.append((f"`{enum[name]}`", str(ast.literal_eval(said.value))))
+    return _table(("word", "meaning"), rows)
+
+
+def _errors(known: Iterable[KnownError], rest: KnownError | None = None) -> str:
+    """Known errors, those that mean the same in one row; a failed consent has no reason."""
+    alike: dict[tuple[str, ...], list[str]] = {}
+    every = [*known, *([rest] if rest else [])]
+    reasons = any(one.seen is not Seen.CONSENT for one in every)
+    for one in every:
+        reason = (one.refusal,) if reasons else ()
+        said = (*reason, one.concerns, one.actor, one.meaning, one.remedy)
+        alike.setdefault(said, []).append(f"`{one.code}`" if one.code else "anything else")
+    rows = ((", ".join(codes), *said) for said, codes in alike.items())
+    reason = ("reason",) if reasons else ()
+    return _table(("code", *reason, "concerns", "who acts", "what it means", "what to do"), rows)
+
+
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     cells = [head, ["---"] * len(head), *rows]
     escaped = ([cell.replace("|", r"\|") for cell in row] for row in cells)
@@ -106,6 +149,12 @@ PARTS: dict[str, Callable[[], str]] = {
     "tables for readers": _tables_for_readers,
     "internal tables": _internal_tables,
     "settings": _settings,
+    "actors": lambda: _meanings(Actor),
+    "refusals": lambda: _meanings(Refusal),
+    "microsoft errors": lambda: _errors(MICROSOFT),
+    "nylas errors": lambda: _errors(NYLAS),
+    "oauth errors": lambda: _errors(OAUTH, UNKNOWN_CONSENT_ERROR),
+    "grant errors": lambda: _errors(GRANTS, UNKNOWN_REFUSAL),
 }
 
 

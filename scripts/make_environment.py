@@ -55,8 +55,8 @@ def why_not() -> str:
             "install one of them and name it, as in: make PYTHON=python3.12 demo"
         )
     try:
-        import ensurepip  # noqa: F401, PLC0415 - asked for, as Debian ships Python without it
-        import venv  # noqa: F401, PLC0415
+        import ensurepip  # noqa: F401 - asked for, as Debian ships Python without it
+        import venv  # noqa: F401
     except ImportError:
         return (
             f"{sys.executable} comes without the module venv, which the environment is made with; "

@@ -53,7 +53,8 @@ def postgres_url(postgres_server: str) -> str:
 @pytest.fixture
 def ledger(database_url: str) -> Iterator[Engine]:
     """A ledger at the current revision."""
-    from bulkgrants.ledger.engine import open_ledger, upgrade
+    from bulkgrants.ledger.database import open_ledger
+    from bulkgrants.ledger.upgrade import upgrade
 
     engine = open_ledger(database_url)
     upgrade(engine)

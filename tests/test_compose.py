@@ -67,7 +67,7 @@ def test_what_airflows_parts_must_agree_on_is_shared(setting):
 def test_every_setting_is_one_that_airflow_knows():
     folder = Path(importlib.util.find_spec("airflow").submodule_search_locations[0])
     known = yaml.safe_load((folder / "config_templates" / "config.yml").read_text(encoding="utf-8"))
-    demo = (ROOT / "demo" / "environment.py").read_text(encoding="utf-8")
+    demo = (ROOT / "demo" / "airflow.py").read_text(encoding="utf-8")
     names = [*COMPOSE["x-airflow-environment"]]
     names += [f"AIRFLOW__{name}" for name in re.findall(r'"([A-Z]+_*[A-Z]*__\w+)"', demo)]
     assert len(names) > 25

@@ -9,11 +9,11 @@ BulkgrantsError
 │   ├── Superseded       another process has taken over this run, batch or tenant
 │   ├── ConsentRefused   the admin said no; a person must ask again
 │   ├── ConsentExpired   the admin said nothing for too long; a person must ask again
-│   └── NotPropagated    the provider does not honour in time what the admin gave
+│   └── NotPropagated    the provider has not honoured in time what the admin gave
 ├── Retriable            the same call may succeed after `after` seconds
 │   ├── RateLimited      too many calls, says Nylas or the provider
 │   ├── Unavailable      time-out, lost connection, or a 5xx
-│   └── LeaseHeld        another run of the same application is under way
+│   └── LeaseHeld        another run of the same application is active
 └── Refused              this mailbox only; the next row may well succeed
 ```
 
@@ -25,6 +25,8 @@ a secret, and text that came from outside is bounded and printable before it get
 from __future__ import annotations
 
 from enum import StrEnum
+
+from bulkgrants.refusals import KnownError
 
 
 class BulkgrantsError(Exception):
@@ -53,7 +55,7 @@ class RequestRefused(Fatal):
 
 
 class Superseded(Fatal):
-    """The run's lease, or a claim on a batch or tenant, is somebody else's; write no more."""
+    """Another process holds the run's lease, the batch or the tenant; write no more."""
 
 
 class ConsentRefused(Fatal):
@@ -61,7 +63,7 @@ class ConsentRefused(Fatal):
 
 
 class ConsentExpired(Fatal):
-    """Nobody answered the tenant's consent links within the terms."""
+    """The tenant's admin did not answer the consent links in time."""
 
 
 class NotPropagated(Fatal):
@@ -80,7 +82,7 @@ class Retriable(BulkgrantsError):
 
 
 class Throttle(StrEnum):
-    """Whose limit a 429 speaks of."""
+    """Whose limit a 429 is about."""
 
     NYLAS = "nylas"
     PROVIDER = "provider"
@@ -102,35 +104,12 @@ class LeaseHeld(Retriable):
     """Another run of the same application holds the lease."""
 
 
-class Refusal(StrEnum):
-    """Why a grant was refused, as far as anything depends on it."""
-
-    MAILBOX_UNKNOWN = "mailbox_unknown"
-    """The provider knows no such mailbox, or it is suspended."""
-    DELEGATION_MISSING = "delegation_missing"
-    """The service account may not act for this domain, or not with one of these scopes."""
-    SECRET_INVALID = "secret_invalid"  # noqa: S105 - the name of a reason
-    """The provider does not accept the credential's key or secret."""
-    CONSENT_MISSING = "consent_missing"
-    """The tenant's admin has not consented, or has withdrawn it."""
-    TENANT_MISCONFIGURED = "tenant_misconfigured"
-    """The credential and its Azure app name no tenant in which Microsoft lets the app act."""
-    GRANT_BLOCKED = "grant_blocked"
-    """Nylas has blocked the grant (423)."""
-    OTHER = "other"
-    """Anything else; the message tells."""
-
-    @property
-    def concerns_tenant(self) -> bool:
-        """Whether the next mailbox of the same tenant would most likely be refused as well."""
-        return self not in {Refusal.MAILBOX_UNKNOWN, Refusal.GRANT_BLOCKED}
-
-
 class Refused(BulkgrantsError):
-    """Nylas or the provider refused this mailbox."""
+    """Nylas or the provider refused this mailbox; `known` says what that means."""
 
-    def __init__(self, message: str, *, refusal: Refusal, status: int = 0) -> None:
-        super().__init__(message)
-        self.refusal = refusal
+    def __init__(self, said: str, *, known: KnownError, status: int = 0) -> None:
+        """`said` is what was answered to which call, without a full stop."""
+        super().__init__(f"{known.meaning.removesuffix('.')} ({said}).")
+        self.known = known
         self.status = status
         """The HTTP status, 0 where there was none."""

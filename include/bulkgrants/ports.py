@@ -1,14 +1,9 @@
-"""What the work asks of the world: the time, chance, and somebody who sends calls."""
+"""What the work asks of the world: the time, and chance."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Protocol, TypeVar
-
-from bulkgrants.nylas.calls import Call
-
-T = TypeVar("T")
 
 Clock = Callable[[], datetime]
 """The present moment, aware, in UTC."""
@@ -21,24 +16,5 @@ Pause = Callable[[float], Awaitable[None]]
 
 
 def utc_now() -> datetime:
-    """The clock on the wall."""
+    """The present moment by this machine's clock."""
     return datetime.now(UTC)
-
-
-class Sender(Protocol):
-    """Sends one call once, and gives back what its parser made of the answer.
-
-    Raises the errors of `bulkgrants.errors`; never retries.
-    """
-
-    def send(self, call: Call[T]) -> T:
-        """One exchange."""
-        ...
-
-
-class AsyncSender(Protocol):
-    """`Sender` for an event loop."""
-
-    async def send(self, call: Call[T]) -> T:
-        """One exchange."""
-        ...

@@ -11,7 +11,6 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -21,12 +20,13 @@ from airflow.sdk.log import mask_secret
 
 from bulkgrants.credentials.secrets import OAuthApp, ServiceAccountKey, service_account_key
 from bulkgrants.errors import Misconfigured
-from bulkgrants.nylas.wire import Json
+from bulkgrants.nylas.calls import Json
+from bulkgrants.text import is_loopback
 from bulkgrants_airflow.provider import OPTIONS, RATE_PER_SECOND, TIMEOUT, Limits
 from bulkgrants_airflow.settings import airflow_home
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from bulkgrants.rosters.warehouse import Warehouse
 
 REGIONS = {"us": "https://api.us.nylas.com", "eu": "https://api.eu.nylas.com"}
 
@@ -101,7 +101,7 @@ def ledger_url(conn_id: str) -> str:
             )
 
 
-def warehouse_engine(conn_id: str) -> Engine:
+def warehouse_engine(conn_id: str) -> Warehouse:
     """The warehouse's engine, made by the connection's own SQL hook."""
     from airflow.providers.common.sql.hooks.sql import DbApiHook  # noqa: PLC0415 - heavy
 
@@ -175,7 +175,7 @@ def _base_url(conn_id: str, host: str) -> str:
     try:
         parts = urlsplit(host)
         plain = parts.scheme == "https" or (
-            parts.scheme == "http" and _is_loopback(parts.hostname or "")
+            parts.scheme == "http" and is_loopback(parts.hostname or "")
         )
         sound = bool(parts.hostname) and parts.port != 0 and not (parts.query or parts.fragment)
     except ValueError:
@@ -186,13 +186,6 @@ def _base_url(conn_id: str, host: str) -> str:
             "needs `us`, `eu` or a base URL (https://…; http:// for this machine only) as its host",
         )
     return host.rstrip("/")
-
-
-def _is_loopback(hostname: str) -> bool:
-    try:
-        return ip_address(hostname).is_loopback
-    except ValueError:
-        return hostname == "localhost"
 
 
 def _api_key(conn_id: str, key: str) -> str:

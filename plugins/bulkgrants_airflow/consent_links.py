@@ -11,9 +11,9 @@ from pkgutil import resolve_name
 from airflow.sdk import BaseNotifier, BaseOperator, BaseOperatorLink, Context
 from airflow.sdk.types import TaskInstanceKey
 
-from bulkgrants.consent.asking import ask
 from bulkgrants.errors import Misconfigured
-from bulkgrants.ledger.onboarding import Onboarding
+from bulkgrants.model import Onboarding
+from bulkgrants.onboarding.links import ask
 from bulkgrants.ports import utc_now
 from bulkgrants.text import bounded
 from bulkgrants_airflow.workspace import Workspace, run_key
@@ -30,7 +30,7 @@ def ask_admin(
         workspace.ledger,
         workspace.asker(),
         onboarding,
-        workspace.settings.consent,
+        workspace.settings.consent.link,
         run_key=run_key(context),
         now=utc_now(),
     )

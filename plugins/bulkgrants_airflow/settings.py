@@ -13,10 +13,10 @@ from pathlib import Path
 
 from airflow.sdk.configuration import conf, get_sdk_expansion_variables
 
-from bulkgrants.consent.waiting import Terms
 from bulkgrants.errors import Misconfigured
 from bulkgrants.model import Provider
-from bulkgrants.propagation.pace import Pace
+from bulkgrants.onboarding.propagation import Pace
+from bulkgrants.onboarding.waiting import Terms
 from bulkgrants_airflow.provider import CALLBACK_PATH, CALLBACK_PREFIX
 
 SECTION = "bulkgrants"

@@ -8,18 +8,16 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from airflow.sdk import Context
-from sqlalchemy import Engine
 
-from bulkgrants.consent.asking import Asker
-from bulkgrants.consent.states import state_key
 from bulkgrants.credentials.secrets import fingerprint_key
 from bulkgrants.ledger.budgets import Budget
-from bulkgrants.ledger.engine import open_ledger, require_current
-from bulkgrants.ledger.onboarding import Onboarding, read_onboarding
-from bulkgrants.ledger.runs import Run, read_run
-from bulkgrants.nylas.retrying import PatientSender
-from bulkgrants.reconcile.pacing import PacedSender, Pacer, undisturbed
-from bulkgrants.rosters.sources import Source, roster_source, tenants_source
+from bulkgrants.ledger.database import Ledger, open_ledger, require_current
+from bulkgrants.ledger.onboarding import read_onboarding
+from bulkgrants.ledger.runs import read_run
+from bulkgrants.model import Onboarding, Run
+from bulkgrants.nylas.sending import PacedSender, Pacer, PatientSender, undisturbed
+from bulkgrants.onboarding.links import Asker, state_key
+from bulkgrants.rosters.warehouse import Source, Warehouse, roster_source, tenants_source
 from bulkgrants_airflow.connections import NylasConnection, ledger_url, warehouse_engine
 from bulkgrants_airflow.hooks.nylas import NylasAsyncHook, NylasHook
 from bulkgrants_airflow.settings import Settings, read_settings
@@ -33,7 +31,7 @@ class Workspace:
     """
 
     settings: Settings
-    ledger: Engine
+    ledger: Ledger
 
     @classmethod
     def open(cls) -> Workspace:
@@ -75,7 +73,7 @@ class Workspace:
         """How far the ledger says the tenant's onboarding is."""
         return read_onboarding(self.ledger, self.application, tenant)
 
-    def warehouse(self) -> Engine:
+    def warehouse(self) -> Warehouse:
         """The database that holds the roster and the tenants."""
         return warehouse_engine(self.settings.warehouse_conn_id)
 

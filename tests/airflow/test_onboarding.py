@@ -76,9 +76,9 @@ class Airflow:
 
     def receive(self, location: str):
         """What the callback does with the redirect that the admin's browser follows."""
-        from bulkgrants.consent.receiving import receive
-        from bulkgrants.consent.states import state_key
-        from bulkgrants.ledger.engine import open_ledger
+        from bulkgrants.ledger.database import open_ledger
+        from bulkgrants.onboarding.callback import receive
+        from bulkgrants.onboarding.links import state_key
         from bulkgrants.ports import utc_now
 
         engine = open_ledger(f"sqlite:///{self.ledger_file}")

@@ -12,13 +12,13 @@ from bulkgrants.errors import (
     LeaseHeld,
     Misconfigured,
     RateLimited,
-    Refusal,
     Refused,
     RequestRefused,
     Superseded,
     Throttle,
     Unavailable,
 )
+from bulkgrants.refusals import UNKNOWN_REFUSAL
 from bulkgrants_airflow.defaults import RetryByKind
 from bulkgrants_airflow.operators.base import saying_clearly
 
@@ -51,7 +51,7 @@ def test_what_may_succeed_later_waits_as_long_as_it_says(error, try_number, dela
     assert decision.reason == "x"
 
 
-@pytest.mark.parametrize("error", [ValueError("x"), Refused("x", refusal=Refusal.OTHER)])
+@pytest.mark.parametrize("error", [ValueError("x"), Refused("x", known=UNKNOWN_REFUSAL)])
 def test_other_errors_get_the_tasks_own_settings(error):
     assert RetryByKind().evaluate(error, 1, 3).action is RetryAction.DEFAULT
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from bulkgrants.consent.waiting import Terms
 from bulkgrants.errors import Misconfigured
 from bulkgrants.model import Provider
-from bulkgrants.propagation.pace import Pace
+from bulkgrants.onboarding.propagation import Pace
+from bulkgrants.onboarding.waiting import Terms
 from bulkgrants_airflow.provider import OPTIONS
 from bulkgrants_airflow.settings import Settings, airflow_home, read_settings
 
@@ -150,11 +150,3 @@ def test_a_bad_setting_is_named(setting, option, value):
 
 def test_airflows_home_is_where_the_environment_says(airflow_env):
     assert airflow_home() == airflow_env
-
-
-def test_the_readme_names_every_setting_with_its_default():
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    rows = [line for line in readme.splitlines() if line.startswith("| `")]
-    for name, option in OPTIONS.items():
-        row = next(row for row in rows if f"`{name}`" in row)
-        assert not option["default"] or f"`{option['default']}`" in row, name

@@ -11,7 +11,7 @@ from bulkgrants.errors import RateLimited, Throttle
 from bulkgrants.ledger.budgets import Budget
 from bulkgrants.ledger.tables import budgets
 from bulkgrants.nylas.calls import list_connectors
-from bulkgrants.reconcile.pacing import Pacer
+from bulkgrants.nylas.sending import Pacer
 from support.children import at_once, slots
 from support.ledgers import APPLICATION, rows
 

@@ -11,8 +11,9 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, inspect, text
 
 from bulkgrants.errors import Misconfigured
-from bulkgrants.ledger.engine import ledger_url, open_ledger, reading, require_current, upgrade
-from bulkgrants.ledger.tables import STAGING, metadata
+from bulkgrants.ledger.database import ledger_url, metadata, open_ledger, reading, require_current
+from bulkgrants.ledger.tables import STAGING
+from bulkgrants.ledger.upgrade import upgrade
 from bulkgrants.ledger.views import VIEWS
 
 COMMAND = [sys.executable, "-m", "bulkgrants.ledger", "upgrade"]
@@ -186,11 +187,11 @@ def test_a_writer_on_sqlite_waits_for_another_and_a_reader_for_nobody(tmp_path):
         first.execute(text("INSERT INTO leases VALUES ('one', NULL, 1, '2026-03-01')"))
         waiting = threading.Thread(target=write)
         waiting.start()
-        with reading(engine).connect() as reader:
+        with reading(engine) as reader:
             assert reader.execute(text("SELECT count(*) FROM leases")).scalar() == 0
         assert not entered.is_set()
     waiting.join(timeout=30)
-    with reading(engine).connect() as reader:
+    with reading(engine) as reader:
         assert reader.execute(text("SELECT count(*) FROM leases")).scalar() == 2
     engine.dispose()
 

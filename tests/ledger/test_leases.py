@@ -1,24 +1,24 @@
-"""One run of an application at a time, whoever asks, and nobody writes after losing his turn."""
+"""One run of an application at a time, and a run that has lost its turn writes nothing more."""
 
 from datetime import timedelta
 
 import pytest
 
 from bulkgrants.errors import LeaseHeld, Superseded
-from bulkgrants.ledger import leases
-from bulkgrants.ledger.leases import LEASE_TERM, Lease
+from bulkgrants.ledger.rights import LEASE_TERM, release_lease, take_lease, writing
+from bulkgrants.model import Run
 from support.children import at_once, leased
 from support.ledgers import APPLICATION, NOW, lease_run, rows
 
 
-def renewed(engine, lease: Lease, now=NOW) -> None:
-    with engine.begin() as connection:
-        leases.renew(connection, lease, now)
+def renewed(engine, run: Run, now=NOW) -> None:
+    with writing(engine, run, now):
+        pass
 
 
-def released(engine, lease: Lease, now=NOW) -> None:
+def released(engine, run: Run, now=NOW) -> None:
     with engine.begin() as connection:
-        leases.release(connection, lease, now)
+        release_lease(connection, run, now)
 
 
 def test_a_run_keeps_its_lease_with_the_same_token_however_often_it_asks(ledger):
@@ -39,7 +39,7 @@ def test_another_run_is_refused_while_the_lease_is_live_and_told_who_has_it(ledg
 
 def test_renewing_puts_the_end_off(ledger):
     run = lease_run(ledger, "nightly")
-    renewed(ledger, run.lease, NOW + timedelta(minutes=14))
+    renewed(ledger, run, NOW + timedelta(minutes=14))
     with pytest.raises(LeaseHeld):
         lease_run(ledger, "manual", NOW + timedelta(minutes=28))
 
@@ -49,42 +49,43 @@ def test_an_expired_lease_goes_to_who_asks_next_with_a_higher_token(ledger):
     heir = lease_run(ledger, "manual", NOW + LEASE_TERM)
     assert heir.token > late.token
     with pytest.raises(Superseded):
-        renewed(ledger, late.lease, NOW + LEASE_TERM)
-    renewed(ledger, heir.lease, NOW + LEASE_TERM)
+        renewed(ledger, late, NOW + LEASE_TERM)
+    renewed(ledger, heir, NOW + LEASE_TERM)
 
 
 def test_a_run_that_fell_silent_goes_on_where_nobody_took_its_place(ledger):
     run = lease_run(ledger)
-    renewed(ledger, run.lease, NOW + 3 * LEASE_TERM)
+    renewed(ledger, run, NOW + 3 * LEASE_TERM)
     with pytest.raises(LeaseHeld):
         lease_run(ledger, "other", NOW + 3 * LEASE_TERM)
 
 
 def test_a_run_that_lost_its_lease_and_takes_it_again_leaves_its_old_writers_behind(ledger):
     before = lease_run(ledger, "nightly")
-    released(ledger, lease_run(ledger, "manual", NOW + LEASE_TERM).lease)
+    released(ledger, lease_run(ledger, "manual", NOW + LEASE_TERM))
     after = lease_run(ledger, "nightly", NOW + LEASE_TERM)
     assert after.run_id == before.run_id
     with pytest.raises(Superseded):
-        renewed(ledger, before.lease)
-    renewed(ledger, after.lease)
+        renewed(ledger, before)
+    renewed(ledger, after)
 
 
 def test_a_released_lease_is_free_at_once(ledger):
-    released(ledger, lease_run(ledger, "nightly").lease)
+    released(ledger, lease_run(ledger, "nightly"))
     assert lease_run(ledger, "manual").token > 0
 
 
 def test_a_late_holder_releases_nothing(ledger):
     late = lease_run(ledger, "nightly")
     heir = lease_run(ledger, "manual", NOW + LEASE_TERM)
-    released(ledger, late.lease, NOW + LEASE_TERM)
-    renewed(ledger, heir.lease, NOW + LEASE_TERM)
+    released(ledger, late, NOW + LEASE_TERM)
+    renewed(ledger, heir, NOW + LEASE_TERM)
 
 
 def test_applications_do_not_wait_for_each_other(ledger):
     lease_run(ledger)
-    leases.acquire(ledger, "another application", lease_run(ledger).run_id, NOW)
+    run_id = lease_run(ledger).run_id
+    take_lease(ledger, application="another application", run_id=run_id, now=NOW)
     assert {row["application"] for row in rows(ledger, "leases")} == {
         APPLICATION,
         "another application",
@@ -95,5 +96,5 @@ def test_of_four_processes_that_ask_at_once_one_gets_the_lease(ledger):
     answers = at_once(leased, 4, ledger.url)
     winners = [answer for answer in answers if answer.startswith("run ")]
     assert len(winners) == 1, answers
-    refusal = f"LeaseHeld: Run {winners[0]} of the same application is under way"
+    refusal = f"LeaseHeld: Run {winners[0]} of the same application is active"
     assert sum(answer.startswith(refusal) for answer in answers) == 3, answers

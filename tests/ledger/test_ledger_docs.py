@@ -9,27 +9,29 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import ProgrammingError
 
-from bulkgrants.consent.callback import Verdict
-from bulkgrants.errors import Refusal
-from bulkgrants.ledger.consents import ConsentStatus
-from bulkgrants.ledger.engine import open_ledger, upgrade
-from bulkgrants.ledger.onboarding import Stop
-from bulkgrants.ledger.tables import metadata
+from bulkgrants.ledger.database import metadata, open_ledger
+from bulkgrants.ledger.upgrade import upgrade
 from bulkgrants.ledger.views import VIEWS
 from bulkgrants.model import (
+    AttemptEnd,
     Awaiting,
     ChangeKind,
+    ChangeState,
+    ConsentStatus,
     CredentialType,
     GrantStatus,
     Mode,
     Outcome,
+    ProbeOutcome,
     Provider,
+    RejectReason,
+    RunKind,
     SkipReason,
+    Stop,
+    Verification,
 )
-from bulkgrants.propagation.probe import ProbeOutcome
-from bulkgrants.reconcile import queue
-from bulkgrants.reconcile.verify import DRIFT, VERIFIED
-from bulkgrants.rosters.rejects import RejectReason
+from bulkgrants.onboarding.callback import Verdict
+from bulkgrants.refusals import TABLE, Concerns, Refusal
 from nylas_standin.client import Control
 from reconcile.conftest import World, _credential, make_world, pem, server  # noqa: F401 - fixtures
 from scripts.make_docs import ROOT
@@ -39,8 +41,6 @@ from support.ledger_history import LATELY, make_history, people
 ANONYMOUS = ("run_counts", "latest_runs", "latest_rosters", "coverage")
 HISTORY = ("attempts", "changes", "batches", "skips", "rejects")
 DATED = {"consent_attempts": "at", "consents": "expires_at", "probes": "at"}
-KINDS = {"reconcile", "audit"}
-VERDICTS = {VERIFIED, DRIFT}
 PLANNED = {f"{kind} planned" for kind in ChangeKind if kind is not ChangeKind.REVOKE}
 OVERTAKEN = {
     SkipReason.TENANT_QUARANTINED,
@@ -50,31 +50,31 @@ OVERTAKEN = {
 COUNTED = {SkipReason.FOREIGN, SkipReason.EQUAL}
 STANDINGS = {"ready", "disabled", *Stop, *(f"awaiting {one}" for one in Awaiting)}
 WORDS = {
-    "run_counts.kind": KINDS,
+    "run_counts.kind": set(RunKind),
     "run_counts.mode": set(Mode),
-    "latest_runs.kind": KINDS,
+    "latest_runs.kind": set(RunKind),
     "latest_runs.mode": set(Mode),
     "coverage.provider": set(Provider),
     "orphans.status": set(GrantStatus),
     "fates.change": set(ChangeKind),
     "fates.fate": {*Outcome, *PLANNED, "rejected", "revoke held"},
-    "fates.verified": VERDICTS,
+    "fates.verified": set(Verification),
     "onboarding.provider": set(Provider),
     "onboarding.standing": STANDINGS,
-    "runs.kind": KINDS,
+    "runs.kind": set(RunKind),
     "runs.mode": set(Mode),
     "rejects.reason": set(RejectReason),
     "changes.kind": set(ChangeKind),
-    "changes.state": {"planned", "held", "done"},
+    "changes.state": set(ChangeState),
     "changes.outcome": set(Outcome),
     "changes.reason": {*Refusal, *OVERTAKEN},
-    "changes.verified": VERDICTS,
+    "changes.verified": set(Verification),
     "skips.provider": set(Provider),
     "skips.reason": set(SkipReason) - COUNTED,
-    "attempts.outcome": {*Outcome, queue.RETRIED, queue.STOPPED},
+    "attempts.outcome": {*Outcome, *AttemptEnd},
     "grants.status": set(GrantStatus),
     "escrow.provider": set(Provider),
-    "escrow.reason": {refusal for refusal in Refusal if not refusal.concerns_tenant},
+    "escrow.reason": {one.refusal for one in TABLE if one.concerns is Concerns.MAILBOX},
     "tenants.provider": set(Provider),
     "tenants.awaiting": set(Awaiting),
     "tenants.stopped": set(Stop),
@@ -156,7 +156,7 @@ def test_the_kinds_of_runs_are_those_of_the_dags():
         for path in (ROOT / "dags").glob("*.py")
         for kind in re.findall(r'\bkind="(\w+)"', path.read_text())
     }
-    assert kinds == KINDS
+    assert kinds == set(RunKind)
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import pytest
 from sqlalchemy import event
 
 from bulkgrants.errors import Superseded
-from bulkgrants.ledger.grants import merge_listing
-from bulkgrants.ledger.leases import LEASE_TERM
+from bulkgrants.ledger.rights import LEASE_TERM, writing
+from bulkgrants.ledger.staging import merge_listing
 from support.ledgers import NOW, grant, granted, opened, put
 
 LATER = NOW + LEASE_TERM / 2
@@ -16,9 +16,9 @@ def staged(email: str, **changed) -> dict:
     return {name: value for name, value in grant(email, **changed).items() if name not in left_out}
 
 
-def merged(engine, *listed: dict, scope=None, now=NOW) -> int:
+def merged(engine, *listed: dict, selection=None, now=NOW) -> int:
     """How many rows of `grants` the merge wrote."""
-    run = opened(engine, scope=scope)
+    run = opened(engine, selection=selection)
     written = 0
 
     def count(connection, cursor, statement, *_):
@@ -32,8 +32,8 @@ def merged(engine, *listed: dict, scope=None, now=NOW) -> int:
         put(engine, "observed", *listed)
     event.listen(engine, "after_cursor_execute", count)
     try:
-        with engine.begin() as connection:
-            seen = merge_listing(connection, run, now)
+        with writing(engine, run, now) as write:
+            seen = merge_listing(write)
     finally:
         event.remove(engine, "after_cursor_execute", count)
     assert seen == len({(one["provider"], one["email"]) for one in listed})
@@ -92,8 +92,8 @@ def test_another_application_keeps_what_it_has(ledger):
     put(ledger, "grants", grant("a@example.com", application="another"))
     put(ledger, "observed", staged("b@example.com", application="another"))
     run = opened(ledger)
-    with ledger.begin() as connection:
-        assert merge_listing(connection, run, NOW) == 0
+    with writing(ledger, run, NOW) as write:
+        assert merge_listing(write) == 0
     assert granted(ledger)["a@example.com"]["gone_at"] is None
     assert "b@example.com" not in granted(ledger)
 
@@ -102,6 +102,6 @@ def test_a_run_that_lost_its_lease_merges_nothing(ledger):
     late = opened(ledger, "late")
     put(ledger, "observed", staged("a@example.com"))
     opened(ledger, "heir", now=NOW + LEASE_TERM)
-    with pytest.raises(Superseded), ledger.begin() as connection:
-        merge_listing(connection, late, NOW)
+    with pytest.raises(Superseded), writing(ledger, late, NOW) as write:
+        merge_listing(write)
     assert granted(ledger) == {}

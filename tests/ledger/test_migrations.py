@@ -10,9 +10,9 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import inspect, text
 
-from bulkgrants.ledger.engine import open_ledger, upgrade
-from bulkgrants.ledger.tables import metadata
-from bulkgrants.ledger.tenants import quarantined, record_tenants, standings
+from bulkgrants.ledger.database import metadata, open_ledger
+from bulkgrants.ledger.tenants import left_alone, standings, write_settings
+from bulkgrants.ledger.upgrade import upgrade
 from bulkgrants.ledger.views import VIEWS
 from bulkgrants.model import Awaiting, Provider, Tenant
 
@@ -372,7 +372,9 @@ def test_tenants_keep_their_standing(at_revision):
         shown = connection.execute(
             text("SELECT tenant, standing, since, consent, missing, ready_at FROM onboarding")
         ).all()
-        assert quarantined(connection, "app", NOW) == {"umbrella": "delegation_missing"}
+    quarantined, awaiting = left_alone(engine, "app", NOW)
+    assert quarantined == {"umbrella": "delegation_missing"}
+    assert awaiting == {"contoso": Awaiting.CONSENT}
     assert {name: one.awaiting for name, one in stood.items()} == {
         "acme": None,
         "contoso": Awaiting.CONSENT,
@@ -400,5 +402,5 @@ def test_a_google_tenant_of_before_stays_ready_when_its_table_names_a_canary(at_
         "acme", Provider.GOOGLE, "sa", "conn", "mail", week, enabled=True, canary="c@acme.example"
     )
     with engine.begin() as connection:
-        record_tenants(connection, "app", [acme])
+        write_settings(connection, "app", [acme])
         assert standings(connection, "app")["acme"].awaiting is None

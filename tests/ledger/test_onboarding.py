@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from datetime import timedelta
 from itertools import chain
 from threading import Event
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import event, update
 
 from bulkgrants.errors import Misconfigured, Superseded
 from bulkgrants.ledger import onboarding as steps
-from bulkgrants.ledger.onboarding import CLAIM_TERM, Stop, read_onboarding
+from bulkgrants.ledger.database import open_ledger
+from bulkgrants.ledger.onboarding import read_onboarding
+from bulkgrants.ledger.rights import HOLD_TERM, answering, claim_batch, release_hold, writing
 from bulkgrants.ledger.tables import tenants
-from bulkgrants.ledger.tenants import quarantine, record_tenants
-from bulkgrants.model import Awaiting, Provider, Tenant
+from bulkgrants.ledger.tenants import write_settings
+from bulkgrants.model import Awaiting, Hold, Provider, Stop, Tenant
+from bulkgrants.reconcile.report import close_run
 from support.children import at_once
-from support.ledgers import APPLICATION, NOW, rows
+from support.ledgers import APPLICATION, NOW, opened, put, rows
 
 LATER = NOW + timedelta(hours=1)
 OTHER = "another application"
@@ -41,18 +45,67 @@ def customer(name, provider=Provider.MICROSOFT, **changed):
 def listed(ledger, *customers, application=APPLICATION):
     known = [customer(one) if isinstance(one, str) else one for one in customers]
     with ledger.begin() as connection:
-        record_tenants(connection, application, known)
+        write_settings(connection, application, known)
 
 
 def taken(ledger, run="run-1", now=NOW, names=(), limit=1000, application=APPLICATION):
-    with ledger.begin() as connection:
-        found = steps.take_up(connection, application, run, now, names=names, limit=limit)
+    table = the_list(ledger, application)
+    found = steps.take_up(ledger, application, run, now, listed=table, names=names, limit=limit)
     return [one.tenant for one in found]
 
 
-def step(ledger, work, tenant="acme", *more):
-    with ledger.begin() as connection:
-        return work(connection, APPLICATION, tenant, *more)
+def the_list(ledger, application):
+    """The tenants table, as it was recorded last."""
+    renamed = {"required": "required_scopes"}
+    return [
+        Tenant(
+            grace=timedelta(seconds=one["grace_seconds"]),
+            provider=Provider(one["provider"]),
+            **{
+                field.name: one[renamed.get(field.name, field.name)]
+                for field in fields(Tenant)
+                if field.name not in {"grace", "provider"}
+            },
+        )
+        for one in rows(ledger, "tenants")
+        if one["application"] == application and one["listed"]
+    ]
+
+
+def held(ledger, tenant="acme", run="run-1", now=LATER):
+    """A transaction in which the run may write for the tenant."""
+    return writing(ledger, Hold(APPLICATION, tenant, run), now)
+
+
+def keep(ledger, tenant, run, now):
+    with held(ledger, tenant, run, now):
+        pass
+
+
+def consented(ledger):
+    with answering(ledger) as connection:
+        steps.consented(connection, APPLICATION, "acme", LATER)
+
+
+def stop(ledger, why=Stop.REFUSED):
+    with held(ledger) as write:
+        steps.stop(write, why)
+
+
+def ready(ledger):
+    with held(ledger) as write:
+        steps.ready(write)
+
+
+def lose(ledger, *names):
+    """What a batch of a new run finds to be lost."""
+    run = opened(ledger)
+    spans = {"first_seq": 1, "last_seq": 1, "claim": 0}
+    put(ledger, "batches", {"run_id": run.run_id, "batch": 1, **spans})
+    with writing(ledger, claim_batch(ledger, run, 1, NOW), NOW) as write:
+        lost = steps.lose_consent(write, names or ["acme"])
+    close_run(ledger, run, NOW)
+    return lost
 
 
 def row(ledger, tenant="acme"):
@@ -73,9 +126,7 @@ def test_a_tenant_is_taken_up_with_all_that_is_known_of_it(ledger):
     umbra = customer(
         "umbra", microsoft_tenant="umbra.example", consent_scopes="Mail.Send", azure_manifest="m"
     )
-    listed(ledger, umbra)
-    with ledger.begin() as connection:
-        (found,) = steps.take_up(connection, APPLICATION, "run-1", NOW)
+    (found,) = steps.take_up(ledger, APPLICATION, "run-1", NOW, listed=[umbra])
     assert found == read_onboarding(ledger, APPLICATION, "umbra")
     expected = {
         "application": APPLICATION,
@@ -99,32 +150,32 @@ def test_a_tenant_is_taken_up_with_all_that_is_known_of_it(ledger):
 def test_a_tenant_is_one_runs_until_that_has_been_silent_for_the_term(ledger):
     listed(ledger, "acme")
     assert taken(ledger) == ["acme"]
-    last = NOW + CLAIM_TERM - timedelta(microseconds=1)
+    last = NOW + HOLD_TERM - timedelta(microseconds=1)
     assert taken(ledger, "run-2", last) == []
-    assert taken(ledger, "run-2", NOW + CLAIM_TERM) == ["acme"]
+    assert taken(ledger, "run-2", NOW + HOLD_TERM) == ["acme"]
     assert row(ledger)["claimed_by"] == "run-2"
 
 
 def test_a_run_that_asks_twice_keeps_its_tenants_and_their_beginning(ledger):
     listed(ledger, "acme")
     assert taken(ledger) == taken(ledger, now=LATER) == ["acme"]
-    assert row(ledger)["claimed_until"] == LATER + CLAIM_TERM
+    assert row(ledger)["claimed_until"] == LATER + HOLD_TERM
     assert read_onboarding(ledger, APPLICATION, "acme").since == NOW
 
 
 def test_a_wait_that_another_run_takes_up_does_not_begin_anew(ledger):
     listed(ledger, "acme")
     taken(ledger)
-    taken(ledger, "run-2", NOW + CLAIM_TERM)
+    taken(ledger, "run-2", NOW + HOLD_TERM)
     assert read_onboarding(ledger, APPLICATION, "acme").since == NOW
 
 
 def test_a_sign_of_life_puts_the_term_off(ledger):
     listed(ledger, "acme")
     taken(ledger)
-    step(ledger, steps.keep_claim, "acme", "run-1", LATER)
-    assert taken(ledger, "run-2", NOW + CLAIM_TERM) == []
-    assert taken(ledger, "run-2", LATER + CLAIM_TERM) == ["acme"]
+    keep(ledger, "acme", "run-1", LATER)
+    assert taken(ledger, "run-2", NOW + HOLD_TERM) == []
+    assert taken(ledger, "run-2", LATER + HOLD_TERM) == ["acme"]
 
 
 @pytest.mark.parametrize("stopped", ["", Stop.EXPIRED])
@@ -135,9 +186,9 @@ def test_a_person_who_names_a_tenant_gets_it_and_its_wait_begins_anew(ledger, st
     assert taken(ledger, "manual", LATER, names=["acme", "unheard-of"]) == ["acme"]
     assert standing(ledger) == ("consent", LATER, "", None)
     assert row(ledger, "umbra")["claimed_by"] == "run-1"
-    with pytest.raises(Superseded, match="acme is in the hands of another run"):
-        step(ledger, steps.keep_claim, "acme", "run-1", LATER)
-    step(ledger, steps.keep_claim, "acme", "manual", LATER)
+    with pytest.raises(Superseded, match="Another run is onboarding the tenant acme"):
+        keep(ledger, "acme", "run-1", LATER)
+    keep(ledger, "acme", "manual", LATER)
 
 
 def test_a_run_that_names_its_tenant_again_begins_nothing_anew(ledger):
@@ -152,7 +203,7 @@ def test_a_run_that_names_its_tenant_again_begins_nothing_anew(ledger):
 def test_a_stopped_tenant_rests_until_a_person_names_it(ledger, why):
     listed(ledger, "acme")
     taken(ledger)
-    step(ledger, steps.stop, "acme", why)
+    stop(ledger, why)
     assert read_onboarding(ledger, APPLICATION, "acme").stop is why
     assert taken(ledger, "run-2", NOW + timedelta(days=365)) == []
     assert taken(ledger, "manual", LATER, names=["acme"]) == ["acme"]
@@ -190,18 +241,18 @@ def test_a_claim_is_kept_by_its_run_alone(ledger):
     listed(ledger, "acme")
     taken(ledger)
     for tenant, run in (("acme", "run-2"), ("unheard-of", "run-1")):
-        with pytest.raises(Superseded, match=f"The tenant {tenant} is in the hands"):
-            step(ledger, steps.keep_claim, tenant, run, LATER)
-    assert row(ledger)["claimed_until"] == NOW + CLAIM_TERM
-    step(ledger, steps.keep_claim, "acme", "run-1", NOW + 3 * CLAIM_TERM)  # late, and nobody came
+        with pytest.raises(Superseded, match=f"Another run is onboarding the tenant {tenant}"):
+            keep(ledger, tenant, run, LATER)
+    assert row(ledger)["claimed_until"] == NOW + HOLD_TERM
+    keep(ledger, "acme", "run-1", NOW + 3 * HOLD_TERM)  # late, and nobody came
 
 
 def test_a_tenant_that_is_let_go_is_free_at_once_and_keeps_its_beginning(ledger):
     listed(ledger, "acme")
     taken(ledger)
-    step(ledger, steps.let_go, "acme", "run-2")
+    release_hold(ledger, Hold(APPLICATION, "acme", "run-2"))
     assert taken(ledger, "run-2") == []
-    step(ledger, steps.let_go, "acme", "run-1")
+    release_hold(ledger, Hold(APPLICATION, "acme", "run-1"))
     assert taken(ledger, "run-2", LATER) == ["acme"]
     assert read_onboarding(ledger, APPLICATION, "acme").since == NOW
 
@@ -213,10 +264,10 @@ STANDINGS = {
     "ready": {"awaiting": None, "ready_at": NOW},
 }
 MOVES = {
-    "consented": (steps.consented, (LATER,), ("propagation", LATER, "", None)),
-    "stop": (steps.stop, (Stop.REFUSED,), ("consent", NOW, "refused", None)),
-    "ready": (steps.ready, (LATER,), (None, None, "", LATER)),
-    "lose": (steps.lose, (), ("consent", None, "", None)),
+    "consented": (consented, ("propagation", LATER, "", None)),
+    "stop": (stop, ("consent", NOW, "refused", None)),
+    "ready": (ready, (None, None, "", LATER)),
+    "lose": (lose, ("consent", None, "", None)),
 }
 FITTING = {
     ("consented", "consent"),
@@ -233,10 +284,12 @@ FITTING = {
 def test_each_step_is_taken_from_its_own_standing_only(ledger, move, before):
     listed(ledger, "acme", "other")
     for name in ("acme", "other"):
-        change(ledger, name, claimed_by="run-1", claimed_until=LATER, **STANDINGS[before])
+        change(
+            ledger, name, claimed_by="run-1", claimed_until=LATER + HOLD_TERM, **STANDINGS[before]
+        )
     untouched = row(ledger), row(ledger, "other")
-    work, more, after = MOVES[move]
-    step(ledger, work, "acme", *more)
+    work, after = MOVES[move]
+    work(ledger)
     if (move, before) in FITTING:
         assert standing(ledger) == after
     else:
@@ -246,11 +299,10 @@ def test_each_step_is_taken_from_its_own_standing_only(ledger, move, before):
 
 def test_losing_tells_whether_the_tenant_was_ready_and_is_for_microsoft_alone(ledger):
     listed(ledger, "acme", customer("globex", Provider.GOOGLE, canary=""))
-    assert not step(ledger, steps.lose, "acme")
+    assert lose(ledger, "acme") == []
     change(ledger, awaiting=None, ready_at=NOW)
-    assert step(ledger, steps.lose, "acme")
-    assert not step(ledger, steps.lose, "acme")
-    assert not step(ledger, steps.lose, "globex")
+    assert lose(ledger, "globex", "acme") == ["acme"]
+    assert lose(ledger, "acme", "globex") == []
     assert standing(ledger, "globex")[0] is None
     assert taken(ledger, now=LATER) == ["acme"]
     assert standing(ledger) == ("consent", LATER, "", None)
@@ -259,16 +311,15 @@ def test_losing_tells_whether_the_tenant_was_ready_and_is_for_microsoft_alone(le
 def test_a_stopped_tenant_is_nobodys(ledger):
     listed(ledger, "acme")
     taken(ledger)
-    step(ledger, steps.stop, "acme", Stop.EXPIRED)
+    stop(ledger, Stop.EXPIRED)
     assert (row(ledger)["claimed_by"], row(ledger)["claimed_until"]) == (None, None)
 
 
 def test_being_ready_ends_a_quarantine(ledger):
     listed(ledger, "acme")
     change(ledger, awaiting="propagation", awaiting_since=NOW)
-    with ledger.begin() as connection:
-        quarantine(connection, APPLICATION, "acme", until=LATER, reason="no consent")
-    step(ledger, steps.ready, "acme", LATER)
+    change(ledger, quarantined_until=LATER, quarantine_reason="no consent")
+    ready(ledger)
     found = row(ledger)
     assert (found["quarantined_until"], found["quarantine_reason"]) == (None, "")
 
@@ -277,7 +328,7 @@ def test_another_applications_tenant_of_the_same_name_takes_no_step(ledger):
     listed(ledger, "acme")
     listed(ledger, "acme", application=OTHER)
     taken(ledger)
-    step(ledger, steps.consented, "acme", LATER)
+    consented(ledger)
     found = read_onboarding(ledger, OTHER, "acme")
     assert (found.awaiting, found.since) == (Awaiting.CONSENT, None)
 
@@ -285,7 +336,7 @@ def test_another_applications_tenant_of_the_same_name_takes_no_step(ledger):
 def test_what_onboarding_has_reached_outlives_a_change_of_the_table(ledger):
     listed(ledger, "acme")
     taken(ledger)
-    step(ledger, steps.consented, "acme", LATER)
+    consented(ledger)
     listed(ledger, customer("acme", canary="other@acme.example"))
     found = read_onboarding(ledger, APPLICATION, "acme")
     assert (found.awaiting, found.since) == (Awaiting.PROPAGATION, LATER)
@@ -294,7 +345,7 @@ def test_what_onboarding_has_reached_outlives_a_change_of_the_table(ledger):
 
 
 def test_a_tenant_that_the_ledger_lacks_is_a_clear_error(ledger):
-    with pytest.raises(Misconfigured, match=r"knows no tenant 'acme'.*Set it back, or start"):
+    with pytest.raises(Misconfigured, match=r"not know the tenant 'acme'.*Set it back, or start"):
         read_onboarding(ledger, APPLICATION, "acme")
 
 
@@ -329,21 +380,23 @@ def test_of_many_runs_that_want_all_at_once_one_gets_everything(ledger):
 def test_a_run_that_comes_while_another_is_taking_waits_and_gets_nothing(ledger):
     """The second one begins after the first has chosen and before it has committed."""
     listed(ledger, "acme")
-    began = Event()
+    slow, chosen, go_on = open_ledger(ledger.url), Event(), Event()
 
-    def second():
-        began.set()
-        return taken(ledger, "run-2")
+    @event.listens_for(slow, "commit")
+    def hesitate(_connection):
+        chosen.set()
+        assert go_on.wait(30)
 
-    with ThreadPoolExecutor(1) as pool:
-        with ledger.begin() as connection:
-            (first,) = steps.take_up(connection, APPLICATION, "run-1", NOW)
-            late = pool.submit(second)
-            assert began.wait(10)
-            with pytest.raises(TimeoutError):
-                late.result(0.3)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(taken, slow, "run-1")
+        assert chosen.wait(30)
+        late = pool.submit(taken, ledger, "run-2")
+        with pytest.raises(TimeoutError):
+            late.result(0.3)
+        go_on.set()
         assert late.result(30) == []
-    assert first.tenant == "acme"
+        assert first.result(30) == ["acme"]
+    slow.dispose()
     assert row(ledger)["claimed_by"] == "run-1"
 
 
@@ -355,7 +408,7 @@ def test_of_two_people_who_name_a_tenant_at_once_the_later_one_has_it(ledger):
         ledger.url,
     )
     (holder,) = {one["claimed_by"] for one in rows(ledger, "tenants")}
-    step(ledger, steps.keep_claim, "acme", holder, LATER)
+    keep(ledger, "acme", holder, LATER)
     for run in {f"run-{number}" for number in range(4)} - {holder}:
         with pytest.raises(Superseded):
-            step(ledger, steps.keep_claim, "umbra", run, LATER)
+            keep(ledger, "umbra", run, LATER)

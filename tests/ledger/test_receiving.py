@@ -10,13 +10,13 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import update
 
-from bulkgrants.consent.callback import Verdict
-from bulkgrants.ledger import consents
-from bulkgrants.ledger.consents import ATTEMPTS_FOR_ONE, STRAY_ATTEMPTS, ConsentStatus, OAuthError
-from bulkgrants.ledger.tables import consents as consents_table
-from bulkgrants.ledger.tables import credentials, tenants
+from bulkgrants.ledger.onboarding import ATTEMPTS_FOR_ONE, STRAY_ATTEMPTS, answer_consent
+from bulkgrants.ledger.rights import answering
+from bulkgrants.ledger.tables import consents, credentials, tenants
+from bulkgrants.model import ConsentStatus, OAuthError
+from bulkgrants.onboarding.callback import Verdict
 from support.consents import GUID, OTHER_GUID, recorded, send_links, status_of, take
-from support.ledgers import APPLICATION, NOW, rows, wait_until_blocked
+from support.ledgers import NOW, rows, wait_until_blocked
 
 HOUR = timedelta(hours=1)
 
@@ -92,19 +92,19 @@ def take_off_the_list(connection):
 
 
 def ask_another_organisation(connection):
-    connection.execute(update(consents_table).values(microsoft_tenant=OTHER_GUID))
+    connection.execute(update(consents).values(microsoft_tenant=OTHER_GUID))
 
 
 def mark_expired(connection):
-    consents.expire(connection, APPLICATION, "acme", NOW + timedelta(days=99))
+    connection.execute(update(consents).values(status=ConsentStatus.EXPIRED))
 
 
 def forge_the_tenant(connection):
-    connection.execute(update(consents_table).values(tenant="globex"))
+    connection.execute(update(consents).values(tenant="globex"))
 
 
 def forge_the_end(connection):
-    connection.execute(update(consents_table).values(expires_at=NOW + timedelta(days=999)))
+    connection.execute(update(consents).values(expires_at=NOW + timedelta(days=999)))
 
 
 @pytest.mark.parametrize(
@@ -165,8 +165,8 @@ def test_a_process_that_is_killed_before_its_commit_leaves_nothing_and_a_reload_
 def test_of_two_answers_at_once_the_quicker_counts_and_the_other_is_told_so(ledger, first):
     (acme,) = send_links(ledger, "acme")
     with ThreadPoolExecutor(2) as pool:
-        with ledger.begin() as connection:
-            consents.answer(connection, acme.consent_id, first, NOW)
+        with answering(ledger) as connection:
+            answer_consent(connection, acme.consent_id, first, NOW)
             yes, no = (
                 pool.submit(take, ledger, query) for query in (acme.approved(), acme.declined())
             )

@@ -4,26 +4,27 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 
 import pytest
+from sqlalchemy import insert, update
 
 from bulkgrants.errors import Misconfigured, Superseded
-from bulkgrants.ledger import runs
-from bulkgrants.ledger.engine import open_ledger, upgrade
-from bulkgrants.ledger.runs import Scope
-from bulkgrants.model import Mode
+from bulkgrants.ledger import runs, tables
+from bulkgrants.ledger.database import open_ledger
+from bulkgrants.ledger.rights import writing
+from bulkgrants.ledger.upgrade import upgrade
+from bulkgrants.model import Mode, RunKind, Selection
 from support.children import at_once, opened_alike
 from support.ledgers import APPLICATION, NOW, lease_run, opened, rows, wait_until_blocked
 
 
 def record(engine, key="night", application=APPLICATION) -> int:
-    with engine.begin() as connection:
-        return runs.open_record(
-            connection, application=application, key=key, kind="reconcile", now=NOW
-        )
+    kind = RunKind.RECONCILE
+    return runs.open_record(engine, application=application, key=key, kind=kind, now=NOW)
 
 
 def note(engine, run_id, **values) -> None:
+    """Write into the record of a run that need not hold the lease."""
     with engine.begin() as connection:
-        runs.note(connection, run_id, **values)
+        connection.execute(update(tables.runs).where(tables.runs.c.id == run_id).values(**values))
 
 
 def keys(engine) -> list[str]:
@@ -65,9 +66,17 @@ def test_a_run_that_another_process_is_just_opening_is_not_opened_twice(postgres
     ledger = open_ledger(postgres_url)
     upgrade(ledger)
     with ThreadPoolExecutor(1) as thread, ledger.connect() as slow:
-        first = runs.open_record(
-            slow, application=APPLICATION, key="night", kind="reconcile", now=NOW
-        )
+        first = slow.execute(
+            insert(tables.runs)
+            .values(
+                application=APPLICATION,
+                key="night",
+                kind=RunKind.RECONCILE,
+                mode=Mode.AUDIT,
+                opened_at=NOW,
+            )
+            .returning(tables.runs.c.id)
+        ).scalar_one()
         other = thread.submit(record, ledger)
         wait_until_blocked(ledger)
         slow.commit()
@@ -82,12 +91,13 @@ def test_processes_that_open_the_same_run_at_once_open_one(ledger):
 
 
 def test_a_run_is_read_as_it_was_admitted(ledger):
-    scope = Scope(tenants=("acme", "umbrella"), mailbox="a@example.com")
-    run = opened(ledger, mode=Mode.DRY_RUN, scope=scope, roster_date=date(2026, 3, 1))
+    selection = Selection(tenants=("acme", "umbrella"), mailbox="a@example.com")
+    run = opened(ledger, mode=Mode.DRY_RUN, selection=selection, roster_date=date(2026, 3, 1))
     assert run == runs.read_run(ledger, run.run_id)
-    assert (run.mode, run.scope, run.roster_date) == (Mode.DRY_RUN, scope, date(2026, 3, 1))
-    assert not run.scope.whole
-    assert opened(ledger).scope.whole
+    assert (run.mode, run.roster_date) == (Mode.DRY_RUN, date(2026, 3, 1))
+    assert run.selection == selection
+    assert run.selection != Selection()
+    assert opened(ledger).selection == Selection()
 
 
 def test_a_run_of_another_ledger_is_a_matter_for_a_person(ledger):
@@ -98,17 +108,16 @@ def test_a_run_of_another_ledger_is_a_matter_for_a_person(ledger):
 @pytest.mark.parametrize("end", ["planned_at", "closed_at"])
 def test_input_is_refused_once_the_run_is_planned_or_closed(ledger, end):
     run = lease_run(ledger)
-    with ledger.begin() as connection:
-        runs.require_unplanned(connection, run)
+    with writing(ledger, run, NOW) as write:
+        runs.require_unplanned(write)
     note(ledger, run.run_id, **{end: NOW})
-    with pytest.raises(Superseded, match="planned already"), ledger.begin() as connection:
-        runs.require_unplanned(connection, run)
+    with pytest.raises(Superseded, match="planned already"), writing(ledger, run, NOW) as write:
+        runs.require_unplanned(write)
 
 
 def test_the_newest_applied_roster_is_that_of_runs_which_planned_in_order_to_apply(ledger):
     def newest():
-        with ledger.connect() as connection:
-            return runs.newest_applied(connection, APPLICATION)
+        return runs.newest_applied(ledger, APPLICATION)
 
     assert newest() is None
     days = [

@@ -12,25 +12,24 @@ import httpx
 import pytest
 from sqlalchemy import Engine, select
 
-from bulkgrants.ledger import leases, runs
+from bulkgrants.ledger import runs
 from bulkgrants.ledger.budgets import Budget
-from bulkgrants.ledger.engine import open_ledger, upgrade
-from bulkgrants.ledger.runs import Run, Scope
-from bulkgrants.ledger.tables import metadata
+from bulkgrants.ledger.database import metadata, open_ledger
+from bulkgrants.ledger.rights import writing
 from bulkgrants.ledger.tenants import record_tenants
-from bulkgrants.model import Mode, Provider, Tenant
+from bulkgrants.ledger.upgrade import upgrade
+from bulkgrants.model import Mode, Plan, Provider, Run, Selection, Tenant
+from bulkgrants.nylas.sending import Pacer
 from bulkgrants.reconcile.apply import Applied, apply_batch
-from bulkgrants.reconcile.gate import Admission
 from bulkgrants.reconcile.observe import observe
-from bulkgrants.reconcile.opening import admit_run, take_lease
-from bulkgrants.reconcile.pacing import Pacer
-from bulkgrants.reconcile.plan import Plan, plan
+from bulkgrants.reconcile.plan import plan
 from bulkgrants.reconcile.report import Report, close_run
 from bulkgrants.reconcile.verify import verify
 from nylas_standin.client import Control
 from nylas_standin.config import Config
 from nylas_standin.keys import google_key_file, private_key
 from nylas_standin.server import Running, serve_in_thread
+from support.ledgers import opened
 from support.senders import open_sender
 
 MAIL = "https://www.googleapis.com/auth/gmail.readonly"
@@ -68,28 +67,24 @@ class World:
     def clock(self) -> datetime:
         return self.now
 
-    def open(self, mode: Mode = Mode.APPLY, scope: Scope | None = None, key: str = "") -> Run:
+    def open(
+        self, mode: Mode = Mode.APPLY, selection: Selection | None = None, key: str = ""
+    ) -> Run:
         key = key or f"test/{next(self.numbers)}"
-        run = take_lease(
-            self.engine, application=APPLICATION, key=key, kind="reconcile", now=self.now
-        )
-        return admit_run(self.engine, run, Admission(None, mode, ""), scope or Scope())
+        return opened(self.engine, key, now=self.now, mode=mode, selection=selection)
 
     def read(self, run: Run, roster: list[tuple[str, str, str | None]]) -> Run:
         """Stage a roster of (tenant, email, scopes)."""
         import pandas as pd
 
-        from bulkgrants.rosters.stage import stage_roster
+        from bulkgrants.rosters.read import stage_roster
 
         frame = pd.DataFrame(roster, columns=["tenant", "email", "scopes"], dtype=object)
         frame.insert(0, "row_number", range(1, len(frame) + 1))
-        with self.engine.begin() as connection:
-            leases.renew(connection, run.lease, self.now)
-            record_tenants(connection, APPLICATION, self.tenants.values())
+        with writing(self.engine, run, self.now) as write:
+            record_tenants(write, self.tenants.values())
             staged = stage_roster(
-                connection,
-                run_id=run.run_id,
-                application=APPLICATION,
+                write,
                 chunks=[frame],
                 tenants=self.tenants,
                 credential_ids={
@@ -97,7 +92,7 @@ class World:
                     ("microsoft", "ms"): self.microsoft_id,
                 },
             )
-            runs.note(connection, run.run_id, entries=staged.entries, rejected=staged.rejected)
+            runs.note(write, entries=staged.entries, rejected=staged.rejected)
         return runs.read_run(self.engine, run.run_id)
 
     async def observe(self, run: Run) -> Run:
@@ -115,9 +110,11 @@ class World:
     def sender(self, ceiling: float = 1000.0):
         return paced(self, ceiling)
 
-    async def reconcile(self, roster, *, mode=Mode.APPLY, scope=None, batch_size=2000) -> Report:
+    async def reconcile(
+        self, roster, *, mode=Mode.APPLY, selection=None, batch_size=2000
+    ) -> Report:
         """A whole run."""
-        run = self.read(self.open(mode, scope), roster)
+        run = self.read(self.open(mode, selection), roster)
         run = await self.observe(run)
         planned = self.plan(run, batch_size)
         for batch in planned.batches:

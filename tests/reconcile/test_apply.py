@@ -8,9 +8,9 @@ from datetime import timedelta
 
 import pytest
 
-from bulkgrants.errors import ApiKeyRefused, LeaseHeld, Refusal, Superseded, Unavailable
+from bulkgrants.errors import ApiKeyRefused, LeaseHeld, Superseded, Unavailable
 from bulkgrants.reconcile.apply import apply_batch
-from bulkgrants.reconcile.opening import take_lease
+from bulkgrants.refusals import Refusal
 from support.batches import (
     MAKING,
     Watching,
@@ -23,6 +23,7 @@ from support.batches import (
     throttled,
 )
 from support.fakes import FakeNylas
+from support.ledgers import lease_run
 
 
 @pytest.mark.parametrize(
@@ -222,7 +223,7 @@ async def test_of_two_processes_with_the_same_batch_the_later_one_does_it(world)
     fault(world, "latency", seconds=0.1)
     run, made = await planned(world, people(300))
     first = asyncio.create_task(world.apply(run, *made.batches))
-    while not done(world.engine):  # noqa: ASYNC110 - the ledger tells, and it rings no bell
+    while not (done(world.engine) or first.done()):  # noqa: ASYNC110 - the ledger tells, and it rings no bell
         await asyncio.sleep(0.02)
     late = await asyncio.gather(first, world.apply(run, *made.batches), return_exceptions=True)
     assert isinstance(late[0], Superseded)
@@ -254,7 +255,7 @@ async def test_the_lease_is_kept_while_a_batch_does_nothing_but_wait(make_ledger
     task = asyncio.create_task(apply_batch(engine, nylas, run, *made.batches, clock=clock))
     await asyncio.sleep(3.0)
     with pytest.raises(LeaseHeld):
-        take_lease(engine, application=run.application, key="other", kind="k", now=clock())
+        lease_run(engine, "other", clock())
     assert (await task).outcomes == {"granted": 2}
 
 

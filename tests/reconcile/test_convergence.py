@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import insert
 
-from bulkgrants.errors import RateLimited, Refusal, Refused, Throttle, Unavailable
+from bulkgrants.errors import RateLimited, Refused, Throttle, Unavailable
 from bulkgrants.ledger import runs
 from bulkgrants.ledger.tables import entries
 from bulkgrants.reconcile.apply import apply_batch
@@ -17,10 +18,12 @@ from bulkgrants.reconcile.observe import observe
 from bulkgrants.reconcile.plan import plan
 from bulkgrants.reconcile.report import Report, close_run
 from bulkgrants.reconcile.verify import verify
-from support.fakes import FakeNylas
-from support.ledgers import MAIL, NOW, entry, opened, with_tenants
+from bulkgrants.refusals import UNKNOWN_REFUSAL, Concerns, Refusal
+from support.fakes import MAILBOX_UNKNOWN, FakeNylas
+from support.ledgers import MAIL, NOW, entry, noted, opened, with_tenants
 
 CALENDAR = "https://www.googleapis.com/auth/calendar"
+UNDELEGATED = replace(UNKNOWN_REFUSAL, refusal=Refusal.DELEGATION_MISSING, concerns=Concerns.TENANT)
 SCOPES = st.sampled_from([MAIL, f"{CALENDAR} {MAIL}"])
 CHANGES = ("create", "renew", "rescope", "revoke")
 
@@ -60,7 +63,7 @@ async def night(engine, nylas, roster, number: int) -> Report:
                 insert(entries),
                 [entry("acme", email, scopes=scopes) for email, scopes in roster.items()],
             )
-        runs.note(connection, run.run_id, entries=len(roster), rejected=0)
+    run = noted(engine, run, entries=len(roster), rejected=0)
     await again(lambda: observe(engine, nylas, run, clock=lambda: now))
     run = runs.read_run(engine, run.run_id)
     made = plan(engine, run, batch_size=3, now=now)
@@ -118,8 +121,8 @@ FAULTS = {
     "unavailable": Unavailable("down", after=0.0),
     "slow down": RateLimited("slow", throttle=Throttle.PROVIDER, after=0.0),
     "too many": RateLimited("slow", throttle=Throttle.NYLAS, after=0.0),
-    "no such mailbox": Refused("no", refusal=Refusal.MAILBOX_UNKNOWN, status=400),
-    "no delegation": Refused("no", refusal=Refusal.DELEGATION_MISSING, status=400),
+    "no such mailbox": Refused("no", known=MAILBOX_UNKNOWN, status=400),
+    "no delegation": Refused("no", known=UNDELEGATED, status=400),
 }
 
 

@@ -2,11 +2,11 @@
 
 from datetime import timedelta
 
-from bulkgrants.errors import Refusal, Refused
+from bulkgrants.errors import Refused
 from bulkgrants.reconcile.apply import apply_batch
 from bulkgrants.reconcile.plan import plan
 from bulkgrants.reconcile.report import close_run
-from support.fakes import FakeNylas
+from support.fakes import MAILBOX_UNKNOWN, FakeNylas
 from support.ledgers import NOW, opened, ready, with_tenants
 
 
@@ -17,7 +17,7 @@ async def test_a_refusal_keeps_a_mailbox_in_escrow_longer_each_time_until_it_is_
     with_tenants(engine, "acme")
 
     def refuse(call) -> None:
-        raise Refused("no such mailbox", refusal=Refusal.MAILBOX_UNKNOWN, status=400)
+        raise Refused("no such mailbox", known=MAILBOX_UNKNOWN, status=400)
 
     nylas.before = refuse
     tried = [
@@ -35,7 +35,7 @@ async def test_a_mailbox_refused_by_a_nightly_run_is_tried_again_every_night(mak
     start = NOW
 
     def refuse(call) -> None:
-        raise Refused("no such mailbox", refusal=Refusal.MAILBOX_UNKNOWN, status=400)
+        raise Refused("no such mailbox", known=MAILBOX_UNKNOWN, status=400)
 
     nylas.before = refuse
     for night in range(10):

@@ -9,8 +9,10 @@ from datetime import timedelta
 import pytest
 
 from bulkgrants.errors import Superseded, Unavailable
+from bulkgrants.ledger import changes
+from bulkgrants.ledger.onboarding import lose_consent
+from bulkgrants.ledger.rights import claim_batch, writing
 from bulkgrants.model import Awaiting, SkipReason
-from bulkgrants.reconcile import losing, queue
 from bulkgrants.reconcile.recorder import Lost, Recorder
 from support.batches import fault, people, planned
 from support.microsoft import (
@@ -187,15 +189,15 @@ async def test_a_batch_that_died_before_its_end_loses_its_tenant_when_it_is_take
     join(world, "contoso")
     withdraw(world, "contoso")
     run, made = await planned(world, people(2, "contoso"))
-    real = queue.close
+    real = changes.close_batch
 
     def die(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(queue, "close", die)
+    monkeypatch.setattr(changes, "close_batch", die)
     with pytest.raises(KeyboardInterrupt):
         await world.apply(run, *made.batches)
-    monkeypatch.setattr(queue, "close", real)
+    monkeypatch.setattr(changes, "close_batch", real)
     assert outcomes(world, run) == {"contoso": ["refused"] * 2}
     require_ready(world, "contoso")
     calls = world.calls()
@@ -239,14 +241,14 @@ async def test_a_task_whose_batch_another_has_taken_up_loses_nobody(world):
     join(world, "contoso")
     withdraw(world, "contoso")
     run, made = await planned(world, people(2, "contoso"))
-    late = queue.claim(world.engine, run, *made.batches, world.now)
-    queue.claim(world.engine, run, *made.batches, world.now)
+    late = claim_batch(world.engine, run, *made.batches, world.now)
+    claim_batch(world.engine, run, *made.batches, world.now)
     recorder = Recorder(world.engine, late, world.clock)
     recorder.add(Lost("contoso"))
     with pytest.raises(Superseded):
         await recorder.flush()
-    with pytest.raises(Superseded):
-        losing.lose_ungranted(world.engine, late, world.now)
+    with pytest.raises(Superseded), writing(world.engine, late, world.now) as write:
+        lose_consent(write, changes.unconsented_tenants(write))
     require_ready(world, "contoso")
 
 

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from bulkgrants.errors import Superseded, Unavailable
-from bulkgrants.ledger.leases import LEASE_TERM
-from bulkgrants.ledger.runs import Scope
+from bulkgrants.ledger.rights import LEASE_TERM
+from bulkgrants.model import Selection
 from bulkgrants.reconcile.observe import observe
 from support.fakes import FakeNylas
 from support.ledgers import NOW, granted, lease_run, opened, put, rows
@@ -254,7 +254,7 @@ async def test_a_listing_of_one_mailbox_marks_no_other_as_gone(ledger):
             ledger,
             f"run {number}",
             now=NOW + 2 * (number + 1) * LEASE_TERM,
-            scope=Scope(mailbox=mailbox),
+            selection=Selection(mailbox=mailbox),
         )
         await observe(ledger, nylas, run, clock=lambda: NOW)
     found = granted(ledger)

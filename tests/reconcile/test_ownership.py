@@ -4,8 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from bulkgrants.ledger.runs import Scope
-from bulkgrants.model import Mode
+from bulkgrants.model import Mode, Selection
 from support.batches import plan_of
 from support.ledgers import NOW, entry, grant, granted, with_tenants
 
@@ -20,7 +19,7 @@ def test_only_a_run_that_may_apply_adopts(ledger):
 
 
 @pytest.mark.parametrize(
-    ("there", "wanted", "scope"),
+    ("there", "wanted", "selection"),
     [
         ({"status": "invalid"}, {}, None),
         ({"blocked": True}, {}, None),
@@ -30,13 +29,13 @@ def test_only_a_run_that_may_apply_adopts(ledger):
         ({"credential_id": None}, {"credential_id": None}, None),
         ({"provider": "microsoft"}, {}, None),
         ({}, {"email": "b@example.com"}, None),
-        ({}, {}, Scope(tenants=("umbrella",))),
-        ({}, {}, Scope(mailbox="b@example.com")),
+        ({}, {}, Selection(tenants=("umbrella",))),
+        ({}, {}, Selection(mailbox="b@example.com")),
     ],
 )
-def test_what_is_not_just_as_the_roster_wants_it_is_not_adopted(ledger, there, wanted, scope):
+def test_what_is_not_just_as_the_roster_wants_it_is_not_adopted(ledger, there, wanted, selection):
     wants = entry("acme", "a@example.com") | wanted
-    plan_of(ledger, wants, grants=[grant("a@example.com", **there)], scope=scope)
+    plan_of(ledger, wants, grants=[grant("a@example.com", **there)], selection=selection)
     row = granted(ledger)["a@example.com"]
     assert (row["owned"], row["tenant"]) == (False, None)
 
@@ -60,7 +59,7 @@ def test_a_grant_is_an_orphan_from_the_first_plan_without_its_entry_to_the_next_
 
 def test_a_filtered_run_knows_that_a_mailbox_outside_its_filter_has_its_entry_again(ledger):
     old = grant("a@example.com", owned=True, tenant="acme", orphan_since=NOW - timedelta(days=30))
-    scope = Scope(tenants=("umbrella",))
-    made = plan_of(ledger, entry("acme", "a@example.com"), grants=[old], scope=scope)
+    selection = Selection(tenants=("umbrella",))
+    made = plan_of(ledger, entry("acme", "a@example.com"), grants=[old], selection=selection)
     assert made.counts == {"entries": 0, "unchanged": 0, "foreign": 0, "rejected": 0}
     assert granted(ledger)["a@example.com"]["orphan_since"] is None

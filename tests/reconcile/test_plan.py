@@ -7,18 +7,20 @@ import pytest
 from sqlalchemy import event, insert
 
 from bulkgrants.errors import Superseded, Unavailable
-from bulkgrants.ledger import leases, runs
-from bulkgrants.ledger.engine import open_ledger, reading, upgrade
-from bulkgrants.ledger.leases import LEASE_TERM
+from bulkgrants.ledger import runs
+from bulkgrants.ledger.database import open_ledger, reading
+from bulkgrants.ledger.rights import LEASE_TERM, writing
 from bulkgrants.ledger.tables import attempts
-from bulkgrants.model import Mode
-from bulkgrants.reconcile.plan import Plan, plan
+from bulkgrants.ledger.upgrade import upgrade
+from bulkgrants.model import Mode, Plan
+from bulkgrants.reconcile.plan import plan
 from support.batches import plan_of
 from support.ledgers import (
     NOW,
     entry,
     grant,
     granted,
+    noted,
     opened,
     put,
     ready,
@@ -215,10 +217,9 @@ def test_a_staged_roster_that_was_lost_is_never_taken_for_an_empty_one(ledger, l
 @pytest.mark.parametrize("missing", ["entries", "observed"])
 def test_a_run_without_roster_or_listing_is_not_planned(ledger, missing):
     run = ready(ledger, opened(ledger))
-    with ledger.begin() as connection:
-        runs.note(connection, run.run_id, **{missing: None})
+    run = noted(ledger, run, **{missing: None})
     with pytest.raises(Unavailable):
-        planned(ledger, runs.read_run(ledger, run.run_id))
+        planned(ledger, run)
 
 
 def test_a_run_that_lost_its_lease_plans_nothing(ledger):
@@ -232,7 +233,7 @@ def test_a_run_that_lost_its_lease_plans_nothing(ledger):
 def test_a_plan_waits_for_no_reader_and_readers_wait_for_no_plan(ledger):
     """SQLite lets one process write; who only reads must not be taken for a writer."""
     run = ready(ledger, opened(ledger), people(3))
-    with reading(ledger).connect() as reader:
+    with reading(ledger) as reader:
         reader.exec_driver_sql("SELECT count(*) FROM changes").scalar()
         planned(ledger, run)
     with ledger.begin() as writer:
@@ -247,11 +248,10 @@ def test_a_plan_that_is_asked_for_again_while_it_is_applied_blocks_no_task_for_e
     run = ready(ledger, opened(ledger), people(3))
     made = planned(ledger, run)
     attempt = {"run_id": run.run_id, "seq": 1, "number": 1, "claim": 1, "intended_at": NOW}
-    with ThreadPoolExecutor(1) as thread, ledger.connect() as task:
-        leases.renew(task, run.lease, NOW)
-        again = thread.submit(planned, ledger, run)
-        wait_until_blocked(ledger)
-        task.execute(insert(attempts).values(attempt))
-        task.commit()
+    with ThreadPoolExecutor(1) as thread:
+        with writing(ledger, run, NOW) as task:
+            again = thread.submit(planned, ledger, run)
+            wait_until_blocked(ledger)
+            task.connection.execute(insert(attempts).values(attempt))
         assert again.result(timeout=30) == made
     ledger.dispose()

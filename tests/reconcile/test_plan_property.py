@@ -11,10 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from bulkgrants.ledger.runs import Scope
 from bulkgrants.ledger.tables import batches, changes, grants, skips
-from bulkgrants.ledger.tenants import DEFAULT_GRACE
 from bulkgrants.model import (
+    DEFAULT_GRACE,
     Actual,
     Awaiting,
     Circumstances,
@@ -22,6 +21,7 @@ from bulkgrants.model import (
     Escrow,
     GrantStatus,
     Revoke,
+    Selection,
     Skip,
     Standing,
 )
@@ -103,8 +103,8 @@ mailbox = st.builds(
 )
 address = st.sampled_from([f"{letter}@example.com" for letter in "abcdefg"])
 key = st.tuples(st.sampled_from(["google", "google", "microsoft"]), address)
-scope = st.just(Scope()) | st.builds(
-    Scope,
+selection = st.just(Selection()) | st.builds(
+    Selection,
     tenants=st.sampled_from([(), ("one",), ("two",), ("one", "unlisted")]),
     mailbox=st.none() | address,
 )
@@ -118,12 +118,14 @@ scope = st.just(Scope()) | st.builds(
 @given(
     mailboxes=st.dictionaries(key, mailbox, max_size=12),
     standings=st.fixed_dictionaries({"one": standing, "two": standing}),
-    scope=scope,
+    selection=selection,
 )
-def test_the_plan_is_what_a_loop_over_all_mailboxes_would_make(ledger, mailboxes, standings, scope):
+def test_the_plan_is_what_a_loop_over_all_mailboxes_would_make(
+    ledger, mailboxes, standings, selection
+):
     application = f"application {next(_numbers)}"
-    run = staged(ledger, application, mailboxes, standings, scope)
-    expected = loop(mailboxes, standings, scope)
+    run = staged(ledger, application, mailboxes, standings, selection)
+    expected = loop(mailboxes, standings, selection)
     made = plan(ledger, run, batch_size=3, now=NOW)
     assert made.counts == expected.counts
     with ledger.connect() as connection:
@@ -167,7 +169,7 @@ class Expected:
         self.orphan_since: dict[tuple[str, str], object] = {}
 
 
-def loop(mailboxes, standings, scope) -> Expected:
+def loop(mailboxes, standings, selection) -> Expected:
     """The reference: every mailbox is looked at, one after the other."""
     expected, tally, ordered = Expected(), Counter(), []
     entered = foreign = unchanged = 0
@@ -178,7 +180,7 @@ def loop(mailboxes, standings, scope) -> Expected:
             for (_, named), other in mailboxes.items()
             if named == email
         )
-        if within(scope, email, box):
+        if within(selection, email, box):
             tenant = box.entry.tenant if box.entry else box.known.tenant
             entered += box.entry is not None
             if box.entry is None and not box.actual.owned:
@@ -229,16 +231,18 @@ def loop(mailboxes, standings, scope) -> Expected:
         "foreign": foreign,
         "rejected": 4,
     }
-    everybody = sum(within(scope, email, box) for (_, email), box in mailboxes.items())
+    everybody = sum(within(selection, email, box) for (_, email), box in mailboxes.items())
     assert tally.total() + unchanged + foreign == everybody
     return expected
 
 
-def within(scope: Scope, email: str, box: Mailbox) -> bool:
+def within(selection: Selection, email: str, box: Mailbox) -> bool:
     if box.entry is None and box.actual is None:
         return False
     tenant = box.entry.tenant if box.entry else box.known.tenant
-    return scope.mailbox in {None, email} and (not scope.tenants or tenant in scope.tenants)
+    return selection.mailbox in {None, email} and (
+        not selection.tenants or tenant in selection.tenants
+    )
 
 
 def equal(provider: str, wanted: Desired, actual: Actual) -> bool:

@@ -1,7 +1,6 @@
 """Whole runs against the stand-in: what should become equal becomes equal, and stays so."""
 
-from bulkgrants.ledger.runs import Scope
-from bulkgrants.model import Mode
+from bulkgrants.model import Mode, Selection
 
 MAIL = "https://www.googleapis.com/auth/gmail.readonly"
 CALENDAR = "https://www.googleapis.com/auth/calendar"
@@ -109,11 +108,11 @@ async def test_a_rejected_row_keeps_the_grant_of_its_mailbox_out_of_the_orphans(
 
 async def test_a_run_filtered_to_a_tenant_or_a_mailbox_touches_nothing_else(world):
     roster = [*people(3), ("umbrella", "u@umbrella.example.com", None)]
-    report = await world.reconcile(roster, scope=Scope(tenants=("umbrella",)))
+    report = await world.reconcile(roster, selection=Selection(tenants=("umbrella",)))
     assert set(world.grants()) == {"u@umbrella.example.com"}
     assert report.counts["create"] == 1
-    report = await world.reconcile(roster, scope=Scope(mailbox="user0001@acme.example.com"))
+    report = await world.reconcile(roster, selection=Selection(mailbox="user0001@acme.example.com"))
     assert set(world.grants()) == {"u@umbrella.example.com", "user0001@acme.example.com"}
     moved = [*people(3), ("acme", "u@umbrella.example.com", None)]
-    report = await world.reconcile(moved, scope=Scope(tenants=("umbrella",)))
+    report = await world.reconcile(moved, selection=Selection(tenants=("umbrella",)))
     assert not {"skip:in_grace", "revoke"} & set(report.counts)

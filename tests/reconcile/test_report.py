@@ -1,22 +1,35 @@
 """A report stays a report, whatever is in its cells."""
 
+from datetime import timedelta
+
 import pytest
 from markdown_it import MarkdownIt
 from sqlalchemy import update
 
-from bulkgrants.errors import Refusal, Refused
+from bulkgrants.errors import Refused
 from bulkgrants.ledger import runs
 from bulkgrants.ledger.tables import changes
-from bulkgrants.model import Mode
+from bulkgrants.model import Mode, RunKind, Selection
 from bulkgrants.reconcile.apply import apply_batch
-from bulkgrants.reconcile.gate import Admission
-from bulkgrants.reconcile.opening import admit_run
+from bulkgrants.reconcile.opening import RosterState, open_run
 from bulkgrants.reconcile.plan import plan
 from bulkgrants.reconcile.report import Report, close_run
 from bulkgrants.reconcile.verify import verify
 from support.batches import fake_plan, people
-from support.fakes import FakeNylas
-from support.ledgers import NOW, entry, grant, lease_run, opened, put, ready, rows, with_tenants
+from support.fakes import MAILBOX_UNKNOWN, FakeNylas
+from support.ledgers import (
+    APPLICATION,
+    NOW,
+    entry,
+    grant,
+    lease_run,
+    noted,
+    opened,
+    put,
+    ready,
+    rows,
+    with_tenants,
+)
 
 HOSTILE = (
     "a|b\n| c | d |\r\n\r\n# h <script>alert(1)</script> `code` **bold** [l](http://x) "
@@ -48,8 +61,7 @@ def test_hostile_cells_leave_every_table_a_table(ledger):
     run = ready(ledger, opened(ledger, f"key {HOSTILE}"[:190].replace("\x00", "")), rejected=1)
     text = HOSTILE.replace("\x00", "")
     put(ledger, "entries", entry(text, "a@example.com"), entry(text, text))
-    with ledger.begin() as connection:
-        runs.note(connection, run.run_id, entries=2)
+    run = noted(ledger, run, entries=2)
     put(
         ledger,
         "grants",
@@ -70,7 +82,7 @@ def test_hostile_cells_leave_every_table_a_table(ledger):
             "sentence": text,
         },
     )
-    plan(ledger, runs.read_run(ledger, run.run_id), batch_size=10, now=NOW)
+    plan(ledger, run, batch_size=10, now=NOW)
     with ledger.begin() as connection:
         connection.execute(
             update(changes)
@@ -100,7 +112,7 @@ def test_the_counts_are_those_of_whole_mailboxes_from_plan_to_verdict(make_ledge
 
     def refuse(call) -> None:
         if call.method == "POST" and call.body["settings"]["email_address"] == roster[0][1]:
-            raise Refused("no such mailbox", refusal=Refusal.MAILBOX_UNKNOWN, status=400)
+            raise Refused("no such mailbox", known=MAILBOX_UNKNOWN, status=400)
 
     nylas.before = refuse
     asyncio.run(apply_batch(engine, nylas, run, *made.batches, clock=lambda: NOW))
@@ -155,11 +167,22 @@ def test_a_run_that_did_not_get_as_far_as_a_plan_says_so(ledger):
 
 
 def test_a_run_that_was_turned_away_says_why(ledger):
-    run = lease_run(ledger)
-    admit_run(ledger, run, Admission(None, Mode.AUDIT, "The roster is old."), run.scope)
+    run = open_run(
+        ledger,
+        application=APPLICATION,
+        key="late",
+        kind=RunKind.RECONCILE,
+        mode=Mode.APPLY,
+        selection=Selection(),
+        roster=RosterState(
+            NOW.date() - timedelta(days=1), NOW.date(), exact=True, dated=False, newest=None
+        ),
+        now=NOW,
+    )
     report = closed(ledger, run)
     assert report.complete
-    assert report.headline == "Nothing was written to Nylas. The roster is old."
+    reason = "The roster is a current table, which does not show 2026-02-28."
+    assert report.headline == f"Nothing was written to Nylas. {reason}"
 
 
 def test_long_lists_are_cut_and_say_so(ledger):

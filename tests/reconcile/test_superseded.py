@@ -5,11 +5,10 @@ import asyncio
 import pytest
 
 from bulkgrants.errors import Superseded
-from bulkgrants.ledger import leases
-from bulkgrants.ledger.leases import LEASE_TERM
-from bulkgrants.model import Outcome
+from bulkgrants.ledger import changes
+from bulkgrants.ledger.rights import LEASE_TERM, claim_batch, writing
+from bulkgrants.model import EndedAttempt, Granted, NotGranted, OpenChange, Outcome
 from bulkgrants.nylas.calls import authenticate
-from bulkgrants.reconcile import outcomes, queue
 from bulkgrants.reconcile.apply import apply_batch
 from bulkgrants.reconcile.plan import plan
 from bulkgrants.reconcile.recorder import Quarantined, Recorder
@@ -26,8 +25,9 @@ def claim(ledger):
     roster = [("acme", f"user{number}@example.com") for number in range(4)]
     run = ready(ledger, opened(ledger, "late"), roster)
     plan(ledger, run, batch_size=10, now=NOW)
-    claim = queue.claim(ledger, run, 1, NOW)
-    queue.intend(ledger, claim, [(1, 1), (2, 1), (3, 1)], NOW)
+    claim = claim_batch(ledger, run, 1, NOW)
+    with writing(ledger, claim, NOW) as write:
+        changes.intend(write, [(1, 1), (2, 1), (3, 1)])
     return claim
 
 
@@ -40,25 +40,23 @@ def written(ledger, claim, event) -> None:
     asyncio.run(run())
 
 
-def change(ledger, claim) -> queue.Open:
-    return queue.open_changes(ledger, claim, after=0, limit=1)[0]
+def change(ledger, claim) -> OpenChange:
+    return changes.open_changes(ledger, claim, after=0, limit=1)[0]
 
 
-def ended(ledger, claim) -> queue.Ended:
-    return queue.Ended(1, 1, NOW, Outcome.GRANTED, 201, "")
+def ended(ledger, claim) -> EndedAttempt:
+    return EndedAttempt(1, 1, NOW, Outcome.GRANTED, 201, "")
 
 
-def granted(ledger, claim) -> outcomes.Granted:
+def granted(ledger, claim) -> Granted:
     one = change(ledger, claim)
     call = authenticate("google", one.email, one.credential_id, one.scopes)
-    return outcomes.Granted(one, asyncio.run(FakeNylas().send(call)), NOW)
+    return Granted(one, Outcome.GRANTED, asyncio.run(FakeNylas().send(call)), NOW)
 
 
-def refused(ledger, claim) -> outcomes.NotGranted:
+def refused(ledger, claim) -> NotGranted:
     one = change(ledger, claim)
-    return outcomes.NotGranted(
-        one, Outcome.REFUSED, "mailbox_unknown", "no", concerns_mailbox=True, at=NOW
-    )
+    return NotGranted(one, Outcome.REFUSED, "mailbox_unknown", "", "no", NOW, concerns_mailbox=True)
 
 
 def quarantined(ledger, claim) -> Quarantined:
@@ -66,15 +64,17 @@ def quarantined(ledger, claim) -> Quarantined:
 
 
 def intend(ledger, claim) -> None:
-    queue.intend(ledger, claim, [(4, 1)], NOW)
+    with writing(ledger, claim, NOW) as write:
+        changes.intend(write, [(4, 1)])
 
 
 def close(ledger, claim) -> None:
-    queue.close(ledger, claim, NOW)
+    with writing(ledger, claim, NOW) as write:
+        changes.close_batch(write)
 
 
 def take_up(ledger, claim) -> None:
-    queue.claim(ledger, claim.run, claim.batch, NOW)
+    claim_batch(ledger, claim.run, claim.batch, NOW)
 
 
 def apply(ledger, claim) -> None:
@@ -102,9 +102,9 @@ def test_who_lost_the_lease_writes_nothing(ledger, claim, write):
 
 @pytest.mark.parametrize("write", LATE_WRITES)
 def test_who_lost_the_batch_to_another_task_writes_nothing(ledger, claim, write):
-    queue.claim(ledger, claim.run, claim.batch, NOW)
+    claim_batch(ledger, claim.run, claim.batch, NOW)
     before = {table: rows(ledger, table) for table in TABLES}
-    with pytest.raises(Superseded, match="Another task has taken up batch 1 of run late"):
+    with pytest.raises(Superseded, match="Another task has claimed batch 1 of run late"):
         do(ledger, claim, write)
     assert {table: rows(ledger, table) for table in TABLES} == before
 
@@ -122,8 +122,7 @@ async def test_a_write_that_has_begun_is_waited_for_though_its_task_is_cancelled
     """Else it would go on in its thread, beside the last one, or beside nobody at all."""
     recorder = Recorder(ledger, claim, lambda: NOW)
     recorder.add(ended(ledger, claim))
-    with ledger.begin() as other:
-        leases.renew(other, claim.run.lease, NOW)
+    with writing(ledger, claim.run, NOW):
         task = asyncio.create_task(recorder.run())
         while recorder._events:  # noqa: ASYNC110 - taken once the write begins
             await asyncio.sleep(0.01)

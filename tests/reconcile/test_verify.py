@@ -3,7 +3,7 @@
 import pytest
 
 from bulkgrants.errors import Superseded, Unavailable
-from bulkgrants.ledger.leases import LEASE_TERM
+from bulkgrants.ledger.rights import LEASE_TERM
 from bulkgrants.reconcile.apply import apply_batch
 from bulkgrants.reconcile.verify import verify
 from support.batches import fake_plan, people, planned

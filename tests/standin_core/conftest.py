@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 
 import pytest
+from sqlalchemy import update
 
+from bulkgrants.ledger.tables import tenants
+from bulkgrants.ledger.tenants import left_alone, write_settings
+from bulkgrants.model import Provider, Tenant
 from nylas_standin.keys import google_key_file
 from nylas_standin.server import serve_in_thread
 from support.senders import HttpxSender
@@ -30,3 +35,24 @@ def sender(_served) -> Iterator[HttpxSender]:
 def key_files() -> list[dict[str, str]]:
     """Two key files of one service account: before and after a rotation."""
     return [google_key_file("p", key_id=key_id) for key_id in ("key-1", "key-2")]
+
+
+@pytest.fixture
+def quarantine(ledger) -> Callable[..., None]:
+    """`quarantine(provider, now, acme=…)` lists tenants with their credentials, and quarantines."""
+
+    def call(provider: Provider, now: datetime, **credentials: str) -> None:
+        week = timedelta(days=7)
+        listed = [
+            Tenant(name, provider, credential, "conn", "mail", week, enabled=True)
+            for name, credential in credentials.items()
+        ]
+        with ledger.begin() as connection:
+            write_settings(connection, "app-1", listed)
+            later = now + timedelta(hours=6)
+            connection.execute(
+                update(tenants).values(quarantined_until=later, quarantine_reason="bad secret")
+            )
+        assert set(left_alone(ledger, "app-1", now)[0]) == set(credentials)
+
+    return call

@@ -7,17 +7,15 @@ from datetime import timedelta
 
 import pytest
 
-from bulkgrants.consent import waiting
-from bulkgrants.consent.asking import step_of
-from bulkgrants.consent.callback import Verdict
-from bulkgrants.consent.explanations import explain
-from bulkgrants.consent.kinds import Kind
 from bulkgrants.errors import Misconfigured, Superseded
 from bulkgrants.ledger import onboarding as steps
-from bulkgrants.ledger.onboarding import Stop
-from bulkgrants.ledger.tables import metadata
-from bulkgrants.model import Awaiting
-from bulkgrants.propagation.advance import Ready
+from bulkgrants.ledger.database import metadata
+from bulkgrants.ledger.rights import answering, writing
+from bulkgrants.model import Awaiting, Hold, Stop
+from bulkgrants.onboarding.callback import Verdict
+from bulkgrants.onboarding.propagation import Ready
+from bulkgrants.onboarding.waiting import AwaitAnswer, Declined, Given, MakeLink, step_of
+from bulkgrants.refusals import Actor, consent_error
 from support.journeys import (
     APPLICATION,
     CANARY,
@@ -34,18 +32,18 @@ from support.journeys import (
 
 TENANTS = ["common", ENTRA, "contoso.example"]
 ERRORS = {
-    "declined": ("65004", Kind.DECLINED, "have them open a new consent link and accept"),
-    "redirect_uri_mismatch": ("50011", Kind.SETUP, "as a redirect URI of the platform Web"),
-    "user_not_in_tenant": ("50020", Kind.ADMIN, "sign in at the link with an account of that"),
-    "not_multi_tenant": ("50194", Kind.SETUP, "support accounts in any organisation's directory"),
-    "mfa_required": ("50076", Kind.ADMIN, "complete it, after setting it up"),
-    "conditional_access": ("53003", Kind.ADMIN, "change the policy in the Azure portal"),
-    "principal_exists": ("650051", Kind.PASSING, "Wait a minute"),
-    "resource_missing": ("650052", Kind.ADMIN, "subscribe to that service"),
-    "misconfigured": ("650056", Kind.SETUP, "application permission it needs, User.Read.All"),
-    "application_not_in_tenant": ("700016", Kind.ADMIN, "under Enterprise applications"),
-    "tenant_not_found": ("90002", Kind.SETUP, "Correct the tenant in the credential's"),
-    "admin_required": ("90094", Kind.ADMIN, "who may consent for the whole tenant"),
+    "declined": ("65004", Actor.DECLINED, "have them open a new consent link and accept"),
+    "redirect_uri_mismatch": ("50011", Actor.SETUP, "as a redirect URI of the platform Web"),
+    "user_not_in_tenant": ("50020", Actor.ADMIN, "sign in at the link with an account of that"),
+    "not_multi_tenant": ("50194", Actor.SETUP, "supports accounts in any organisation's directory"),
+    "mfa_required": ("50076", Actor.ADMIN, "complete it, after setting it up"),
+    "conditional_access": ("53003", Actor.ADMIN, "change the policy in the Azure portal"),
+    "principal_exists": ("650051", Actor.PASSING, "Wait a minute"),
+    "resource_missing": ("650052", Actor.ADMIN, "subscribe to that service"),
+    "misconfigured": ("650056", Actor.SETUP, "application permission it needs, User.Read.All"),
+    "application_not_in_tenant": ("700016", Actor.ADMIN, "under Enterprise applications"),
+    "tenant_not_found": ("90002", Actor.SETUP, "Correct the tenant in the credential's"),
+    "admin_required": ("90094", Actor.ADMIN, "who may consent for the whole tenant"),
 }
 SWITCHES = [
     {},
@@ -82,6 +80,11 @@ def step(journey):
     return step_of(journey.ledger, journey.standing(), TERMS, journey.now)
 
 
+def stop(journey, why):
+    with writing(journey.ledger, Hold(APPLICATION, "contoso", "run-1"), journey.now) as write:
+        steps.stop(write, why)
+
+
 @pytest.mark.parametrize("form", ["nylas", "microsoft"])
 @pytest.mark.parametrize("entra", TENANTS)
 def test_the_whole_way_from_a_row_to_ready(journey, entra, form):
@@ -89,14 +92,14 @@ def test_the_whole_way_from_a_row_to_ready(journey, entra, form):
     journey.microsoft(entra)
     (found,) = journey.take_up()
     assert (found.awaiting, found.since) == (Awaiting.CONSENT, START)
-    assert step(journey) == waiting.Ask(reminder=False)
+    assert step(journey) == MakeLink(is_reminder=False)
     asked = journey.ask()
-    assert step(journey) == waiting.Wait(START + timedelta(days=2))
+    assert step(journey) == AwaitAnswer(START + timedelta(days=2))
     journey.sleep(timedelta(hours=30))
     location = journey.answer(asked, approve=True, tenant="contoso.example")
     received = journey.receive(location)
     assert (received.verdict, received.tenant) == (Verdict.GIVEN, "contoso")
-    assert step_of(journey.ledger, found, TERMS, journey.now) == waiting.Given()
+    assert step_of(journey.ledger, found, TERMS, journey.now) == Given()
     given_at = journey.now
     standing = journey.standing()
     assert (standing.awaiting, standing.since) == (Awaiting.PROPAGATION, given_at)
@@ -151,16 +154,16 @@ def test_an_admins_no_is_recorded_and_ends_the_wait(journey, entra, error):
     received = journey.consent(approve=False)
     assert received.verdict is Verdict.REFUSED
     decided = step(journey)
-    assert isinstance(decided, waiting.Refused)
+    assert isinstance(decided, Declined)
     assert decided.error == received.error
-    said = explain(error=received.error.error, description=received.error.error_description)
-    assert (received.error.error, said.code, said.kind) == (error, "AADSTS65004", Kind.DECLINED)
+    said = consent_error(error=received.error.error, description=received.error.error_description)
+    assert (received.error.error, said.code, said.actor) == (error, "AADSTS65004", Actor.DECLINED)
     assert journey.standing().awaiting is Awaiting.CONSENT
     assert (journey.rows("grants"), journey.rows("probes")) == ([], [])
 
 
 def refused(journey, **said):
-    """Ask and be refused; gives the record, and what it means."""
+    """Ask and be refused; returns the record, and what it means."""
     asked = journey.ask()
     location = journey.answer(asked, **said)
     return recorded_refusal(journey, asked, location)
@@ -170,7 +173,7 @@ def recorded_refusal(journey, asked, location):
     assert journey.receive(location).verdict is Verdict.REFUSED
     row = next(one for one in journey.rows("consents") if one["id"] == asked.consent_id)
     assert (row["status"], row["answered_at"]) == ("refused", journey.now)
-    meaning = explain(
+    meaning = consent_error(
         error=row["error"], description=row["error_description"], code=row["error_code"]
     )
     return row, meaning
@@ -178,7 +181,7 @@ def recorded_refusal(journey, asked, location):
 
 @pytest.mark.parametrize("name", ERRORS)
 def test_each_refusal_is_recorded_with_its_four_fields_and_has_a_remedy(journey, name):
-    number, kind, remedy = ERRORS[name]
+    number, actor, remedy = ERRORS[name]
     journey.microsoft(ENTRA)
     journey.take_up()
     for switches in SWITCHES:
@@ -194,10 +197,10 @@ def test_each_refusal_is_recorded_with_its_four_fields_and_has_a_remedy(journey,
         uri = f"https://login.microsoftonline.com/error?code={number}"
         assert row["error_uri"] == (uri if with_uri else ""), switches
         assert row["error_code"] == ("45002" if "consent_error_code" in switches else "")
-        assert (meaning.code, meaning.kind) == (f"AADSTS{number}", kind), switches
+        assert (meaning.code, meaning.actor) == (f"AADSTS{number}", actor), switches
         assert remedy in meaning.remedy
     assert journey.standing().awaiting is Awaiting.CONSENT
-    assert isinstance(step(journey), waiting.Refused)
+    assert isinstance(step(journey), Declined)
 
 
 @pytest.mark.parametrize("name", OBSTACLES)
@@ -209,7 +212,7 @@ def test_what_keeps_microsoft_from_asking_comes_back_or_is_shown_there(journey, 
     OBSTACLES[name](journey.control)
     shown = journey.open(journey.ask())
     assert (shown.status_code, f"AADSTS{number}" in shown.text) == (400, True)
-    assert step(journey) == waiting.Wait(START + timedelta(days=2))
+    assert step(journey) == AwaitAnswer(START + timedelta(days=2))
     assert journey.rows("consents")[0]["status"] == "pending"
     journey.control.set_switches(consent_obstacle="redirect")
     asked = journey.ask()
@@ -232,12 +235,11 @@ def test_after_a_no_a_person_asks_again_and_the_tenant_gets_ready(journey):
     journey.microsoft()
     journey.take_up()
     journey.consent(approve=False)
-    with journey.ledger.begin() as connection:
-        steps.stop(connection, APPLICATION, "contoso", Stop.REFUSED)
+    stop(journey, Stop.REFUSED)
     assert journey.take_up("run-2") == []
     journey.sleep(timedelta(days=3))
     (again,) = journey.take_up("manual", names=["contoso"])
-    assert step_of(journey.ledger, again, TERMS, journey.now) == waiting.Ask(reminder=False)
+    assert step_of(journey.ledger, again, TERMS, journey.now) == MakeLink(is_reminder=False)
     journey.consent("manual")
     journey.wait(run="manual")
     assert [one["status"] for one in journey.rows("consents")] == ["refused", "given"]
@@ -248,7 +250,7 @@ def test_an_older_link_is_as_good_as_its_reminder(journey):
     journey.take_up()
     older = journey.ask()
     journey.sleep(timedelta(days=2))
-    assert step(journey) == waiting.Ask(reminder=True)
+    assert step(journey) == MakeLink(is_reminder=True)
     newer = journey.ask()
     found = journey.standing()
     journey.open(newer)
@@ -259,22 +261,21 @@ def test_an_older_link_is_as_good_as_its_reminder(journey):
     journey.sleep(timedelta(minutes=1))
     late = journey.receive(journey.reply(newer, approve=False))
     assert late.verdict is Verdict.REFUSED
-    assert step_of(journey.ledger, found, TERMS, journey.now) == waiting.Given()
+    assert step_of(journey.ledger, found, TERMS, journey.now) == Given()
     assert journey.standing().since == given_at
     assert journey.wait()[0].until == given_at + MICROSOFT.floor
     assert journey.standing().awaiting is None
 
 
 @pytest.mark.parametrize("stopped", [False, True])
-def test_a_consent_that_comes_while_nobody_waits_is_not_lost(journey, stopped):
-    """The run is long over; the next one finds the tenant a step further, and asks nobody."""
+def test_a_consent_that_comes_while_no_run_waits_is_not_lost(journey, stopped):
+    """The run is long over; the next one finds the tenant a step further, and asks no admin."""
     journey.microsoft()
     journey.take_up()
     asked = journey.ask()
     journey.let_go()
     if stopped:
-        with journey.ledger.begin() as connection:
-            steps.stop(connection, APPLICATION, "contoso", Stop.EXPIRED)
+        stop(journey, Stop.EXPIRED)
     journey.sleep(timedelta(days=6))
     journey.receive(journey.answer(asked, approve=True, tenant="contoso.example"))
     given_at = journey.now
@@ -303,7 +304,7 @@ def test_a_link_that_ran_out_is_made_anew_and_the_old_one_is_worth_nothing(journ
     old = journey.ask()
     location = journey.answer(old, approve=True, tenant="contoso.example")
     journey.sleep(TERMS.link)
-    assert step(journey) == waiting.Ask(reminder=True)
+    assert step(journey) == MakeLink(is_reminder=True)
     new = journey.ask()
     assert journey.receive(location).verdict is Verdict.EXPIRED
     assert [one["status"] for one in journey.rows("consents")] == ["expired", "pending"]
@@ -320,12 +321,12 @@ def test_a_run_that_lost_its_tenant_makes_no_link(journey):
     assert journey.rows("consents") == []
 
 
-def test_without_a_registered_credential_nobody_is_asked_and_nothing_probed(journey):
+def test_without_a_registered_credential_no_admin_is_asked_and_nothing_probed(journey):
     journey.list(contoso())
     journey.take_up()
     with pytest.raises(Misconfigured, match="'shared' of the tenant contoso is not registered"):
         journey.ask()
-    with journey.ledger.begin() as connection:
+    with answering(journey.ledger) as connection:
         steps.consented(connection, APPLICATION, "contoso", START)
     journey.sleep(MICROSOFT.floor)
     with pytest.raises(Misconfigured, match="'shared' of the tenant contoso is not registered"):

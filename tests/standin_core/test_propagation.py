@@ -6,18 +6,13 @@ from datetime import timedelta
 
 import pytest
 
-from bulkgrants.consent.explanations import explain_refusal
-from bulkgrants.errors import (
-    ApiKeyRefused,
-    Misconfigured,
-    NotPropagated,
-    Refusal,
-    Superseded,
-)
+from bulkgrants.errors import ApiKeyRefused, Misconfigured, NotPropagated, Superseded
 from bulkgrants.ledger import onboarding as steps
-from bulkgrants.model import Awaiting
-from bulkgrants.propagation.advance import Ready, Wait
-from bulkgrants.propagation.probe import ProbeOutcome, missing_scopes
+from bulkgrants.ledger.rights import HOLD_TERM, claim_batch, writing
+from bulkgrants.model import Awaiting, ProbeOutcome
+from bulkgrants.onboarding import propagation
+from bulkgrants.onboarding.propagation import ProbeAgain, Ready, missing_scopes
+from bulkgrants.refusals import Refusal, recorded_refusal
 from support.journeys import (
     APPLICATION,
     CALENDAR,
@@ -32,6 +27,7 @@ from support.journeys import (
     Journey,
     contoso,
 )
+from support.ledgers import opened, put
 
 ROBOT = "robot@p.iam.gserviceaccount.com"
 SOME = "Mail.Send User.Read.All"
@@ -141,7 +137,7 @@ def test_a_grant_that_has_no_scope_yet_is_partial_and_ours(probing):
 
 def test_nothing_is_asked_before_the_floor_is_over(consented):
     for _ in range(5):
-        assert consented.advance() == Wait(START + MICROSOFT.floor, None)
+        assert consented.advance() == ProbeAgain(START + MICROSOFT.floor, None)
         consented.sleep(timedelta(seconds=59))
     assert (custom_calls(consented), consented.outcomes()) == (0, [])
 
@@ -200,7 +196,7 @@ def test_after_the_deadline_a_later_run_may_still_find_it_ready(consented):
     consented.control.set_propagation(stage="none")
     with pytest.raises(NotPropagated):
         consented.wait()
-    consented.sleep(steps.CLAIM_TERM)
+    consented.sleep(HOLD_TERM)
     assert [one.tenant for one in consented.take_up("run-2")] == ["contoso"]
     before = custom_calls(consented)
     with pytest.raises(NotPropagated):
@@ -242,11 +238,13 @@ def test_what_no_waiting_mends_at_google_is_told_at_once_too(delegated, name):
 def waited_for(journey, name, remedy, tenant="contoso", pace=MICROSOFT):
     refuse(journey, name)
     found = journey.advance(tenant, pace)
-    assert isinstance(found, Wait)
+    assert isinstance(found, ProbeAgain)
     assert found.probed.outcome is ProbeOutcome.REFUSED
-    assert not found.probed.hopeless
-    assert remedy in explain_refusal(found.probed.message).remedy
-    assert journey.rows("probes")[0]["message"] == found.probed.message
+    assert found.probed.known.refusal not in propagation.HOPELESS
+    assert remedy in found.probed.known.remedy
+    probe = journey.rows("probes")[0]
+    assert probe["message"] == found.probed.message
+    assert recorded_refusal(probe["reason"], probe["code"]) == found.probed.known
     with pytest.raises(NotPropagated) as raised:
         journey.wait(tenant, pace)
     for scope in journey.standing(tenant).required.split():
@@ -270,8 +268,8 @@ def test_what_time_may_mend_at_google_is_waited_for_too(delegated, name):
 def test_a_probe_that_is_not_answered_is_no_verdict(probing, name):
     probing.control.add_fault(**UNSERVED[name], match=CUSTOM, times=1)
     found = probing.advance()
-    assert isinstance(found, Wait)
-    assert (found.probed.outcome, found.probed.refusal) == (ProbeOutcome.UNSERVED, None)
+    assert isinstance(found, ProbeAgain)
+    assert (found.probed.outcome, found.probed.known) == (ProbeOutcome.UNSERVED, None)
     assert found.until > probing.now
     assert probing.rows("grants") == []
     there = probing.grants().get(CANARY)
@@ -290,7 +288,7 @@ def test_at_the_deadline_silence_is_not_called_a_refusal(probing, name):
     with pytest.raises(NotPropagated) as raised:
         probing.advance()
     said = str(raised.value)
-    assert "no probe was answered, so nobody knows" in said
+    assert "no probe was answered, so it is unknown whether" in said
     assert f"carries {', '.join(SCOPES.split())}" in said
     assert "Start the onboarding of this tenant by its name once" in said
     assert "lacks" not in said
@@ -309,7 +307,7 @@ def test_a_last_probe_without_an_answer_hides_nothing_that_was_seen_before(probi
     probing.advance()
     probing.control.clear_faults()
     probing.control.add_fault("empty_502", match=CUSTOM)
-    with pytest.raises(NotPropagated, match="as the last probe shows that was answered") as raised:
+    with pytest.raises(NotPropagated, match="as the last answered probe shows") as raised:
         probing.wait()
     said = str(raised.value)
     assert f"lacks {', '.join((SCOPES if refused else REST).split())}, as" in said
@@ -346,15 +344,15 @@ def test_the_number_that_explains_is_found_behind_long_words_of_nylas(probing):
     error = {"status": 400, "type": "api.x", "message": "so " * 70, "provider_error": said}
     probing.control.add_fault("error", error=error, match=CUSTOM, times=1)
     found = probing.advance()
-    assert explain_refusal(found.probed.message).code == "AADSTS700016"
+    assert found.probed.known.code == "AADSTS700016"
     assert "request id" in probing.rows("probes")[0]["message"]
 
 
-def test_a_refusal_that_nobody_knows_is_waited_for_and_has_a_sentence(probing):
+def test_a_refusal_that_is_not_in_the_table_is_waited_for_and_has_a_sentence(probing):
     said = {"error": "brand_new"}
     error = {"status": 400, "type": "api.x", "message": "no", "provider_error": said}
     probing.control.add_fault("error", error=error, match=CUSTOM)
-    assert probing.advance().probed.refusal is Refusal.OTHER
+    assert probing.advance().probed.known.refusal is Refusal.OTHER
     with pytest.raises(NotPropagated, match="ask Nylas' support with the request id"):
         probing.wait()
 
@@ -362,7 +360,7 @@ def test_a_refusal_that_nobody_knows_is_waited_for_and_has_a_sentence(probing):
 def test_a_google_tenant_is_probed_at_once_and_until_its_delegation_is_there(delegated):
     since = delegated.now
     found = delegated.advance("acme", GOOGLE)
-    assert (found.probed.outcome, found.probed.refusal) == (
+    assert (found.probed.outcome, found.probed.known.refusal) == (
         ProbeOutcome.REFUSED,
         Refusal.DELEGATION_MISSING,
     )
@@ -424,7 +422,7 @@ def written(journey):
     return journey.outcomes(), journey.rows("grants"), journey.standing().awaiting
 
 
-def test_a_run_that_lost_its_tenant_asks_nobody_and_writes_nothing(probing):
+def test_a_run_that_lost_its_tenant_sends_nothing_and_writes_nothing(probing):
     probing.take_up("manual", names=["contoso"])
     probing.sleep(MICROSOFT.floor)
     with pytest.raises(Superseded):
@@ -457,7 +455,7 @@ def test_a_run_that_loses_its_tenant_before_no_answer_comes_writes_nothing(probi
 def test_a_run_that_waits_keeps_its_tenant_longer_than_the_term(delegated):
     with pytest.raises(NotPropagated):
         delegated.wait("acme", GOOGLE)
-    assert delegated.now - START > 2 * steps.CLAIM_TERM
+    assert delegated.now - START > 2 * HOLD_TERM
     assert delegated.rows("tenants")[0]["claimed_by"] == "run-1"
     assert delegated.take_up("run-2") == []
 
@@ -470,11 +468,21 @@ def test_a_tenant_that_awaits_its_admin_is_never_called_ready(journey):
     assert custom_calls(journey) == 0
 
 
+def lose_consent(journey, *tenants):
+    """What applying a batch does to a tenant whose consent is gone."""
+    run = opened(journey.ledger, application=APPLICATION, now=journey.now)
+    put(
+        journey.ledger, "batches", {"run_id": run.run_id, "batch": 1, "first_seq": 1, "last_seq": 1}
+    )
+    claim = claim_batch(journey.ledger, run, 1, journey.now)
+    with writing(journey.ledger, claim, journey.now) as write:
+        return steps.lose_consent(write, tenants)
+
+
 def test_a_lost_tenant_is_ready_again_only_by_a_new_consent_and_keeps_its_grant(probing):
     assert probing.advance() == Ready()
     (before,) = probing.rows("grants")
-    with probing.ledger.begin() as connection:
-        assert steps.lose(connection, APPLICATION, "contoso")
+    assert lose_consent(probing, "contoso") == ["contoso"]
     probing.let_go()
     probing.take_up("run-2")
     with pytest.raises(Superseded):

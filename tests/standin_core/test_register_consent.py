@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bulkgrants.credentials import records
 from bulkgrants.credentials.connectors import ensure_connector
 from bulkgrants.credentials.register import Registered, Registration, Wanted, register
 from bulkgrants.credentials.secrets import (
@@ -16,10 +15,10 @@ from bulkgrants.credentials.secrets import (
     fingerprint_key,
 )
 from bulkgrants.errors import Misconfigured, Refused, RequestRefused
-from bulkgrants.ledger.tenants import quarantine, quarantined, record_tenants
-from bulkgrants.model import CredentialType, Provider, Tenant
+from bulkgrants.ledger.tenants import find_credential, left_alone
+from bulkgrants.model import CredentialType, Provider
 from bulkgrants.nylas.calls import authenticate, create_credential, list_credentials
-from bulkgrants.nylas.retrying import PatientSender
+from bulkgrants.nylas.sending import PatientSender
 
 START = datetime(2026, 11, 20, tzinfo=UTC)
 CREDS = "/v3/connectors/microsoft/creds"
@@ -62,7 +61,7 @@ def ask(sender, microsoft, ledger):
 
 
 def recorded(ledger, name="umbra"):
-    return records.find(ledger, "app-1", Provider.MICROSOFT, name)
+    return find_credential(ledger, "app-1", Provider.MICROSOFT, name)
 
 
 def names(sender):
@@ -162,7 +161,7 @@ def test_an_answer_lost_after_the_commit_leaves_one_credential(ask, sender, app)
 
 
 def test_tenants_with_the_same_application_and_tenant_have_one_credential(ask, sender):
-    """As Nylas gives back the credential that has the same contents, whatever its name."""
+    """As Nylas returns the credential that has the same contents, whatever its name."""
     one, other, again = ask(None), ask(None, name="vault"), ask(None, name="vault")
     assert other.credential_id == again.credential_id == one.credential_id
     assert again.registration is Registration.KEPT
@@ -220,15 +219,9 @@ def test_a_credential_deleted_at_nylas_is_made_anew(ask, sender, ledger):
     assert recorded(ledger).credential_id == made.credential_id != gone.credential_id
 
 
-def test_a_rotated_secret_frees_its_tenants_from_quarantine(ask, ledger):
+def test_a_rotated_secret_frees_its_tenants_from_quarantine(ask, ledger, quarantine):
     ask()
-    tenant = Tenant(
-        "umbra", Provider.MICROSOFT, "umbra", "azure", "", timedelta(days=7), enabled=True
-    )
-    with ledger.begin() as connection:
-        record_tenants(connection, "app-1", [tenant])
-        later = START + timedelta(hours=6)
-        quarantine(connection, "app-1", "umbra", until=later, reason="secret expired")
+    quarantine(Provider.MICROSOFT, START, umbra="umbra")
     ask()
     assert "umbra" in resting(ledger)
     ask(OAuthApp(OWN.client_id, NEW_SECRET))
@@ -236,8 +229,7 @@ def test_a_rotated_secret_frees_its_tenants_from_quarantine(ask, ledger):
 
 
 def resting(ledger):
-    with ledger.connect() as connection:
-        return quarantined(connection, "app-1", START)
+    return left_alone(ledger, "app-1", START)[0]
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH"])

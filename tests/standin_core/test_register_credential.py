@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bulkgrants.credentials import records
 from bulkgrants.credentials.connectors import ensure_connector
 from bulkgrants.credentials.register import Registration, Wanted
 from bulkgrants.credentials.register import register as register_credential
@@ -15,10 +14,10 @@ from bulkgrants.credentials.secrets import (
     service_account_key,
 )
 from bulkgrants.errors import Misconfigured, Unavailable
-from bulkgrants.ledger.tenants import quarantine, quarantined, record_tenants
-from bulkgrants.model import CredentialType, Provider, Tenant
+from bulkgrants.ledger.tenants import find_credential, left_alone
+from bulkgrants.model import CredentialType, Provider
 from bulkgrants.nylas.calls import create_credential, list_credentials
-from bulkgrants.nylas.retrying import PatientSender
+from bulkgrants.nylas.sending import PatientSender
 
 START = datetime(2026, 11, 20, tzinfo=UTC)
 CREDS = "/v3/connectors/google/creds"
@@ -53,7 +52,7 @@ def register(sender, google, ledger, key_files):
 
 
 def recorded(ledger, name="acme"):
-    return records.find(ledger, "app-1", Provider.GOOGLE, name)
+    return find_credential(ledger, "app-1", Provider.GOOGLE, name)
 
 
 def names(sender):
@@ -77,29 +76,19 @@ def test_a_credential_is_created_then_kept_then_rotated_under_one_id(register, s
     assert names(sender).count("acme") == 1
 
 
-def test_a_rotated_secret_frees_its_tenants_from_quarantine_and_no_others(register, ledger):
+def test_a_rotated_secret_frees_its_tenants_from_quarantine_and_no_others(
+    register, ledger, quarantine
+):
     register()
-    with ledger.begin() as connection:
-        both = [tenant("acme", "acme"), tenant("umbrella", "umbrella")]
-        record_tenants(connection, "app-1", both)
-        for one in both:
-            later = START + timedelta(hours=6)
-            quarantine(connection, "app-1", one.tenant, until=later, reason="bad key")
+    quarantine(Provider.GOOGLE, START, acme="acme", umbrella="umbrella")
     register()
     assert set(resting(ledger)) == {"acme", "umbrella"}
     register(1)
     assert set(resting(ledger)) == {"umbrella"}
 
 
-def tenant(name, credential):
-    return Tenant(
-        name, Provider.GOOGLE, credential, "conn", "mail", timedelta(days=7), enabled=True
-    )
-
-
 def resting(ledger):
-    with ledger.connect() as connection:
-        return quarantined(connection, "app-1", START)
+    return left_alone(ledger, "app-1", START)[0]
 
 
 def test_keeping_a_credential_sends_no_secret(register, sender):
@@ -141,7 +130,7 @@ def test_a_credential_deleted_at_nylas_is_made_anew(register, sender, ledger):
     assert recorded(ledger).rotated_at is None
 
 
-def test_a_credential_that_somebody_else_made_is_brought_to_our_secret(
+def test_a_credential_that_another_client_made_is_brought_to_our_secret(
     register, sender, key_files, ledger
 ):
     call = create_credential(Provider.GOOGLE, "acme", CredentialType.SERVICE_ACCOUNT, key_files[1])

@@ -8,12 +8,12 @@ import time
 from sqlalchemy import func, select
 
 from bulkgrants.errors import RateLimited, Throttle
-from bulkgrants.ledger import runs
+from bulkgrants.ledger.runs import read_run
 from bulkgrants.ledger.tables import changes
-from bulkgrants.model import Mode, Outcome
-from bulkgrants.reconcile.plan import Plan, plan
+from bulkgrants.model import Mode, Outcome, Plan
+from bulkgrants.reconcile.plan import plan
 from bulkgrants.reconcile.report import close_run
-from support.ledgers import NOW, opened, put, ready, with_tenants
+from support.ledgers import NOW, noted, opened, put, ready, with_tenants
 
 MAKING = {"method": "POST", "path": "/v3/connect/custom"}
 
@@ -91,17 +91,16 @@ def fake_plan(make_ledger, roster):
     return engine, run, plan(engine, run, batch_size=10_000, now=run.opened_at)
 
 
-def plan_of(engine, *entries_, grants=(), mode=Mode.APPLY, scope=None, key="night") -> Plan:
+def plan_of(engine, *entries_, grants=(), mode=Mode.APPLY, selection=None, key="night") -> Plan:
     """What is planned for these entries and grants, in a run that is closed afterwards."""
-    run = opened(engine, key, mode=mode, scope=scope)
+    run = opened(engine, key, mode=mode, selection=selection)
     ready(engine, run)
     for table, found in (("entries", entries_), ("grants", grants)):
         with engine.begin() as connection:
             connection.exec_driver_sql(f"DELETE FROM {table}")
         if found:
             put(engine, table, *found)
-    with engine.begin() as connection:
-        runs.note(connection, run.run_id, entries=len(entries_))
-    made = plan(engine, runs.read_run(engine, run.run_id), batch_size=2000, now=NOW)
-    close_run(engine, runs.read_run(engine, run.run_id), NOW)
+    run = noted(engine, run, entries=len(entries_))
+    made = plan(engine, run, batch_size=2000, now=NOW)
+    close_run(engine, read_run(engine, run.run_id), NOW)
     return made

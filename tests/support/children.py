@@ -14,7 +14,8 @@ from sqlalchemy import URL, Engine
 from bulkgrants.errors import BulkgrantsError
 from bulkgrants.ledger import runs
 from bulkgrants.ledger.budgets import Budget
-from bulkgrants.ledger.engine import open_ledger, upgrade
+from bulkgrants.ledger.database import open_ledger
+from bulkgrants.ledger.upgrade import upgrade
 from bulkgrants.ports import utc_now
 from support.ledgers import APPLICATION, lease_run
 from support.senders import open_sender

@@ -13,20 +13,17 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 from sqlalchemy import Engine, event, insert, select
 
-from bulkgrants.consent.asking import Asker, ask
-from bulkgrants.consent.receiving import Received, receive
-from bulkgrants.consent.states import state_key
-from bulkgrants.consent.waiting import Terms
-from bulkgrants.ledger.engine import open_ledger
+from bulkgrants.ledger.database import metadata, open_ledger
 from bulkgrants.ledger.onboarding import take_up
-from bulkgrants.ledger.tables import credentials, metadata
-from bulkgrants.ledger.tenants import record_tenants
+from bulkgrants.ledger.tables import credentials
 from bulkgrants.model import Provider, Tenant
+from bulkgrants.onboarding.callback import Received, receive
+from bulkgrants.onboarding.links import Asker, ask, state_key
 from support.ledgers import APPLICATION, NOW
 
 API_KEY = "nyk_for_tests"
 REDIRECT_URI = "https://airflow.example.com/bulkgrants/consent"
-TERMS = Terms(link=timedelta(days=14), reminders=(), give_up=timedelta(days=30))
+LINK_LASTS = timedelta(days=14)
 GUID = "11111111-2222-4333-8444-555555555555"
 OTHER_GUID = "99999999-2222-4333-8444-555555555555"
 
@@ -93,12 +90,11 @@ def send_links(
                 for one in listed
             ],
         )
-        record_tenants(connection, application, listed)
-        taken = take_up(connection, application, "run", now, names=tenants)
+    taken = take_up(engine, application, "run", now, listed=listed, names=tenants)
     asker = Asker(application, "https://api.us.nylas.com", REDIRECT_URI, state_key(api_key))
     links = []
     for onboarding in taken:
-        asked = ask(engine, asker, onboarding, TERMS, run_key="run", now=now)
+        asked = ask(engine, asker, onboarding, LINK_LASTS, run_key="run", now=now)
         state = parse_qs(urlsplit(asked.link).query)["state"][0]
         links.append(Link(asked.consent_id, state, onboarding.tenant))
     return links

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+from bulkgrants.refusals import UNKNOWN_REFUSAL, Concerns, Refusal
 
 Grant = dict[str, object]
+MAILBOX_UNKNOWN = replace(
+    UNKNOWN_REFUSAL, refusal=Refusal.MAILBOX_UNKNOWN, concerns=Concerns.MAILBOX
+)
 
 
 @dataclass
@@ -52,7 +58,7 @@ class FakeNylas:
         self.before(call)
         answer = self._authenticate(call) if call.method == "POST" else self._list(call)
         self.after(call)
-        return call.parse(answer)
+        return call.parse(json.dumps(answer).encode())
 
     def _authenticate(self, call):
         settings = call.body["settings"]

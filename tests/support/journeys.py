@@ -8,19 +8,24 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import Engine, select
 
-from bulkgrants.consent.asking import Asked, Asker, ask
-from bulkgrants.consent.receiving import Received, receive
-from bulkgrants.consent.states import state_key
-from bulkgrants.consent.waiting import Terms
-from bulkgrants.credentials import records
 from bulkgrants.ledger import onboarding as steps
-from bulkgrants.ledger.onboarding import Onboarding, read_onboarding
-from bulkgrants.ledger.tables import metadata
-from bulkgrants.ledger.tenants import record_tenants
-from bulkgrants.model import CredentialType, Provider, Tenant
+from bulkgrants.ledger.database import metadata
+from bulkgrants.ledger.onboarding import read_onboarding
+from bulkgrants.ledger.rights import release_hold
+from bulkgrants.ledger.tenants import record_credential, write_settings
+from bulkgrants.model import (
+    CredentialType,
+    Hold,
+    Onboarding,
+    Provider,
+    RegisteredCredential,
+    Tenant,
+)
 from bulkgrants.nylas.calls import create_connector, create_credential
-from bulkgrants.propagation.advance import Ready, Wait, advance
-from bulkgrants.propagation.pace import Pace
+from bulkgrants.onboarding.callback import Received, receive
+from bulkgrants.onboarding.links import Asked, Asker, ask, state_key
+from bulkgrants.onboarding.propagation import Pace, ProbeAgain, Ready, advance
+from bulkgrants.onboarding.waiting import Terms
 from nylas_standin.client import Control
 
 APPLICATION = "standin-application"
@@ -47,6 +52,8 @@ class Journey:
     sender: object
     now: datetime = START
     links: list[str] = field(default_factory=list)
+    listed: tuple[Tenant, ...] = ()
+    """The tenants table."""
 
     def __post_init__(self) -> None:
         self.sleep(timedelta())
@@ -80,14 +87,15 @@ class Journey:
         self.register(Provider.GOOGLE, CredentialType.SERVICE_ACCOUNT, key_file)
 
     def list(self, *tenants: Tenant) -> None:
+        self.listed = tenants
         with self.ledger.begin() as connection:
-            record_tenants(connection, APPLICATION, tenants)
+            write_settings(connection, APPLICATION, tenants)
 
     def register(self, provider, kind, data) -> str:
         made = self.sender.send(create_credential(provider, "shared", kind, data))
-        records.keep(
+        record_credential(
             self.ledger,
-            records.Record(made.credential_id, "f", self.now, None),
+            RegisteredCredential(made.credential_id, "f", self.now, None),
             application=APPLICATION,
             provider=provider,
             name="shared",
@@ -96,19 +104,19 @@ class Journey:
         return made.credential_id
 
     def take_up(self, run: str = "run-1", names=()) -> list[Onboarding]:
-        with self.ledger.begin() as connection:
-            return steps.take_up(connection, APPLICATION, run, self.now, names=names)
+        return steps.take_up(
+            self.ledger, APPLICATION, run, self.now, listed=self.listed, names=names
+        )
 
     def let_go(self, tenant: str = "contoso", run: str = "run-1") -> None:
-        with self.ledger.begin() as connection:
-            steps.let_go(connection, APPLICATION, tenant, run)
+        release_hold(self.ledger, Hold(APPLICATION, tenant, run))
 
     def standing(self, tenant: str = "contoso") -> Onboarding:
         return read_onboarding(self.ledger, APPLICATION, tenant)
 
     def ask(self, run: str = "run-1") -> Asked:
         asker = Asker(APPLICATION, self.sender.base_url, REDIRECT, state_key(self.sender.api_key))
-        asked = ask(self.ledger, asker, self.standing(), TERMS, run_key=run, now=self.now)
+        asked = ask(self.ledger, asker, self.standing(), TERMS.link, run_key=run, now=self.now)
         self.links.append(asked.link)
         return asked
 
@@ -141,7 +149,9 @@ class Journey:
         said = said or {"approve": True, "tenant": "contoso.example"}
         return self.receive(self.answer(self.ask(run), **said))
 
-    def advance(self, tenant="contoso", pace=MICROSOFT, run="run-1", through=None) -> Ready | Wait:
+    def advance(
+        self, tenant="contoso", pace=MICROSOFT, run="run-1", through=None
+    ) -> Ready | ProbeAgain:
         return advance(
             self.ledger,
             through or self.sender,
@@ -152,7 +162,7 @@ class Journey:
             chance=lambda: 0.5,
         )
 
-    def wait(self, tenant="contoso", pace=MICROSOFT, run="run-1") -> list[Wait]:
+    def wait(self, tenant="contoso", pace=MICROSOFT, run="run-1") -> list[ProbeAgain]:
         """Advance whenever it is due, until the tenant is ready; return the waits."""
         waits = []
         while not isinstance(found := self.advance(tenant, pace, run), Ready):

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 
-import httpx
-
 from bulkgrants.credentials.register import Wanted
 from bulkgrants.credentials.register import register as register_credential
 from bulkgrants.credentials.secrets import fingerprint, fingerprint_key
-from bulkgrants.ledger.runs import Scope
-from bulkgrants.model import CredentialType, Mode, Provider
-from bulkgrants.nylas.exchange import understand
-from bulkgrants.nylas.wire import Reply
-from bulkgrants.ports import utc_now
-from bulkgrants.reconcile import queue
-from bulkgrants.reconcile.gate import Admission
-from bulkgrants.reconcile.opening import admit_run, take_lease
+from bulkgrants.ledger.changes import intend
+from bulkgrants.ledger.rights import claim_batch, writing
+from bulkgrants.model import CredentialType, Mode, Provider, RunKind, Selection
+from bulkgrants.reconcile.opening import RosterState, open_run
 from bulkgrants.reconcile.verify import verify
 from support.microsoft import onboard
+from support.senders import HttpxSender
 
 APPLICATION = "app-1"
 OLD = datetime(2025, 12, 1, 2, 0, tzinfo=UTC)
@@ -29,11 +24,13 @@ async def make_history(world, pem: str) -> None:
     """Old nights, one with a task that died; a run turned away, drift, tenants on their way."""
     known = [f"{name}@acme.example.com" for name in ("ada", "ben", "carl", "former", "eve")]
     world.control.set_directory({"acme.example.com": known})
-    register(world, pem)
+    sender = HttpxSender(world.server.base_url, world.server.api_key)
+    register(world, sender, pem)
     await old_nights(world)
     await late_nights(world)
     turn_away(world)
-    onboard(world, SyncSender(world.server), OLD, LATELY)
+    onboard(world, sender, OLD, LATELY)
+    sender.close()
 
 
 def people(*names: str) -> list[tuple[str, str, None]]:
@@ -43,8 +40,9 @@ def people(*names: str) -> list[tuple[str, str, None]]:
 async def old_nights(world) -> None:
     world.now = OLD
     run, plan = await planned(world, [*people("ada", "ben", "carl", "former", "nobody", "no one")])
-    lost = queue.claim(world.engine, run, 1, world.now)
-    queue.intend(world.engine, lost, [(1, 1)], world.now)
+    lost = claim_batch(world.engine, run, 1, world.now)
+    with writing(world.engine, lost, world.now) as write:
+        intend(write, [(1, 1)])
     await applied(world, run, plan)
     await closed(world, run)
     await world.reconcile(people("ada", "ben", "carl", "nobody"))
@@ -69,13 +67,19 @@ async def late_nights(world) -> None:
 def turn_away(world) -> None:
     """A run whose roster is not the newest."""
     world.now += timedelta(hours=1)
-    key = f"backfill/{next(world.numbers)}"
-    run = take_lease(
-        world.engine, application=APPLICATION, key=key, kind="reconcile", now=world.now
+    run = open_run(
+        world.engine,
+        application=APPLICATION,
+        key=f"backfill/{next(world.numbers)}",
+        kind=RunKind.RECONCILE,
+        mode=Mode.APPLY,
+        selection=Selection(),
+        roster=RosterState(
+            date(2026, 2, 1), world.now.date(), exact=True, dated=True, newest=date(2026, 3, 9)
+        ),
+        now=world.now,
     )
-    reason = "This run is for 2026-02-01, but the newest roster is 2026-03-09."
-    admission = Admission(date(2026, 2, 1), Mode.AUDIT, reason)
-    world.close(admit_run(world.engine, run, admission, Scope()))
+    world.close(run)
 
 
 async def planned(world, roster):
@@ -94,8 +98,8 @@ async def closed(world, run) -> None:
     world.close(run)
 
 
-def register(world, pem: str) -> None:
-    """Registers the credential `sa` with the key that the stand-in has already."""
+def register(world, sender, pem: str) -> None:
+    """Register the credential `sa` with the key that the stand-in has already."""
     data = {
         "type": "service_account",
         "project_id": "acme",
@@ -108,27 +112,9 @@ def register(world, pem: str) -> None:
         Provider.GOOGLE, "sa", CredentialType.SERVICE_ACCOUNT, data, fingerprint(data, key)
     )
     register_credential(
-        SyncSender(world.server),
+        sender,
         world.engine,
         application=APPLICATION,
         wanted=wanted,
         clock=world.clock,
     )
-
-
-class SyncSender:
-    """A Sender on httpx."""
-
-    def __init__(self, server) -> None:
-        self._server = server
-
-    def send(self, call):
-        answer = httpx.request(
-            call.method,
-            self._server.base_url + call.path,
-            params=call.query,
-            json=call.body,
-            headers={"Authorization": f"Bearer {self._server.api_key}"},
-        )
-        reply = Reply(answer.status_code, answer.headers, answer.content)
-        return understand(call, reply, clock=utc_now, connection="test")

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from sqlalchemy import Engine, insert, select, text
 
 from bulkgrants.ledger import runs
-from bulkgrants.ledger.runs import Run, Scope
-from bulkgrants.ledger.tables import entries, escrow, grants, metadata, rejects, tenants
-from bulkgrants.ledger.tenants import record_tenants
-from bulkgrants.model import Actual, Mode, Provider, Tenant
-from bulkgrants.reconcile.gate import Admission
-from bulkgrants.reconcile.opening import admit_run, take_lease
+from bulkgrants.ledger.database import metadata
+from bulkgrants.ledger.rights import take_lease, writing
+from bulkgrants.ledger.tables import entries, escrow, grants, rejects, tenants
+from bulkgrants.ledger.tenants import write_settings
+from bulkgrants.model import Actual, Mode, Provider, Run, RunKind, Selection, Tenant
+from bulkgrants.reconcile.opening import RosterState, open_run
 
 APPLICATION = "app-1"
 NOW = datetime(2026, 3, 1, 2, 0, tzinfo=UTC)
@@ -21,13 +21,42 @@ MAIL = "https://www.googleapis.com/auth/gmail.readonly"
 
 
 def lease_run(engine: Engine, key: str = "night", now: datetime = NOW) -> Run:
-    return take_lease(engine, application=APPLICATION, key=key, kind="reconcile", now=now)
+    """A run that holds the lease, before it is known what it is for."""
+    kind = RunKind.RECONCILE
+    run_id = runs.open_record(engine, application=APPLICATION, key=key, kind=kind, now=now)
+    take_lease(engine, application=APPLICATION, run_id=run_id, now=now)
+    return runs.read_run(engine, run_id)
 
 
-def opened(engine, key="night", *, now=NOW, mode=Mode.APPLY, scope=None, roster_date=None) -> Run:
-    """A run that may go on."""
-    run = lease_run(engine, key, now)
-    return admit_run(engine, run, Admission(roster_date, mode, ""), scope or Scope())
+def opened(
+    engine: Engine,
+    key: str = "night",
+    *,
+    application: str = APPLICATION,
+    now: datetime = NOW,
+    mode: Mode = Mode.APPLY,
+    selection: Selection | None = None,
+    roster_date: date | None = None,
+) -> Run:
+    """A run that may go on, for the newest day of its roster."""
+    day, dated = roster_date or now.date(), roster_date is not None
+    return open_run(
+        engine,
+        application=application,
+        key=key,
+        kind=RunKind.RECONCILE,
+        mode=mode,
+        selection=selection or Selection(),
+        roster=RosterState(day, now.date(), exact=False, dated=dated, newest=roster_date),
+        now=now,
+    )
+
+
+def noted(engine: Engine, run: Run, **values: object) -> Run:
+    """The run with other values in its record, written under its own right."""
+    with writing(engine, run, run.opened_at) as write:
+        runs.note(write, **values)
+    return runs.read_run(engine, run.run_id)
 
 
 def ready(engine: Engine, run: Run, roster=(), rejected: int = 0) -> Run:
@@ -37,8 +66,7 @@ def ready(engine: Engine, run: Run, roster=(), rejected: int = 0) -> Run:
         if roster:
             rows = [entry(tenant, email) for tenant, email in roster]
             connection.execute(insert(entries), rows)
-        runs.note(connection, run.run_id, entries=len(roster), rejected=rejected, observed=0)
-    return runs.read_run(engine, run.run_id)
+    return noted(engine, run, entries=len(roster), rejected=rejected, observed=0)
 
 
 def entry(tenant: str, email: str, **changed) -> dict:
@@ -87,7 +115,7 @@ def rows(engine: Engine, table: str) -> list[dict]:
 def with_tenants(engine: Engine, *names: str) -> None:
     week = timedelta(days=7)
     with engine.begin() as connection:
-        record_tenants(
+        write_settings(
             connection,
             APPLICATION,
             [Tenant(one, Provider.GOOGLE, "sa", "sa", MAIL, week, enabled=True) for one in names],
@@ -99,10 +127,9 @@ def granted(engine: Engine) -> dict[str, dict]:
         return {row["email"]: dict(row) for row in connection.execute(select(grants)).mappings()}
 
 
-def staged(engine, application, mailboxes, standings, scope):
+def staged(engine, application, mailboxes, standings, selection):
     """A run that finds all that `mailboxes` and `standings` say in its ledger."""
-    run = take_lease(engine, application=application, key="night", kind="reconcile", now=NOW)
-    run = admit_run(engine, run, Admission(None, Mode.APPLY, ""), scope)
+    run = opened(engine, application=application, selection=selection)
     found = {entries: [], grants: [], escrow: [], rejects: []}
     for (provider, email), box in mailboxes.items():
         who = {"application": application, "provider": provider, "email": email}
@@ -129,8 +156,7 @@ def staged(engine, application, mailboxes, standings, scope):
         for table, made in found.items():
             if made:
                 connection.execute(insert(table), made)
-        runs.note(connection, run.run_id, entries=len(found[entries]), rejected=4, observed=0)
-    return runs.read_run(engine, run.run_id)
+    return noted(engine, run, entries=len(found[entries]), rejected=4, observed=0)
 
 
 def _known_of(who, run, box):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -9,24 +11,30 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import httpx
 from sqlalchemy import insert, update
 
-from bulkgrants.consent.asking import Asker
-from bulkgrants.consent.asking import ask as send_link
-from bulkgrants.consent.receiving import receive
-from bulkgrants.consent.states import state_key
-from bulkgrants.consent.waiting import Terms
-from bulkgrants.ledger import consents, onboarding
-from bulkgrants.ledger.consents import ConsentStatus
-from bulkgrants.ledger.onboarding import Onboarding, Stop
+from bulkgrants.ledger import onboarding
+from bulkgrants.ledger.rights import Writing, answering, release_hold, writing
 from bulkgrants.ledger.tables import credentials, tenants
-from bulkgrants.ledger.tenants import record_tenants
-from bulkgrants.model import Awaiting, Provider, Tenant
-from bulkgrants.propagation.probe import ProbeOutcome, probe
+from bulkgrants.ledger.tenants import write_settings
+from bulkgrants.model import (
+    Awaiting,
+    ConsentStatus,
+    Hold,
+    Onboarding,
+    ProbeOutcome,
+    Provider,
+    Stop,
+    Tenant,
+)
+from bulkgrants.onboarding.callback import receive
+from bulkgrants.onboarding.links import Asker, state_key
+from bulkgrants.onboarding.links import ask as send_link
+from bulkgrants.onboarding.propagation import probe
 
 APPLICATION = "app-1"
 AZURE_APP = "azure-app"
 NAMES = ("contoso", "fabrikam", "northwind", "tailspin")
 REDIRECT_URI = "https://airflow.example.com/bulkgrants/consent/callback"
-TERMS = Terms(timedelta(days=14), (timedelta(days=3),), timedelta(days=30))
+LINK_LASTS = timedelta(days=14)
 NO = {
     "error": "access_denied",
     "error_description": "AADSTS65004: ada@fabrikam.example.com declined to consent.",
@@ -41,7 +49,7 @@ def join(world, *names: str) -> None:
     for name in names:
         world.tenants[name] = microsoft_tenant(name)
     with world.engine.begin() as connection:
-        record_tenants(connection, APPLICATION, world.tenants.values())
+        write_settings(connection, APPLICATION, world.tenants.values())
     for name in names:
         consent(world, name)
         become_ready(world, name)
@@ -69,22 +77,29 @@ def make_credential(world) -> str:
 def consent(world, name: str) -> None:
     """The tenant's admin says yes, at Microsoft and in the ledger; it is in force at once."""
     world.control.give_consent(f"{name}.example.com", AZURE_APP)
-    with world.engine.begin() as connection:
-        consent_id = ask(world, connection, name)
-        consents.answer(connection, consent_id, ConsentStatus.GIVEN, world.now)
+    with held(world, name) as write:
+        consent_id = ask(world, write)
+    with answering(world.engine) as connection:
+        onboarding.answer_consent(connection, consent_id, ConsentStatus.GIVEN, world.now)
         onboarding.consented(connection, APPLICATION, name, world.now)
 
 
-def ask(world, connection, name: str) -> int:
-    return consents.request(
-        connection,
-        application=APPLICATION,
-        tenant=name,
+@contextmanager
+def held(world, name: str) -> Iterator[Writing[Hold]]:
+    """A transaction of an onboarding run that then lets the tenant go."""
+    hold = Hold(APPLICATION, name, "onboard")
+    with writing(world.engine, hold, world.now) as write:
+        yield write
+    release_hold(world.engine, hold)
+
+
+def ask(world, write: Writing[Hold]) -> int:
+    return onboarding.request_consent(
+        write,
         credential_id=world.microsoft_id,
         microsoft_tenant="common",
         redirect_uri="https://airflow.example.com/bulkgrants/consent/callback",
         state_hash=f"{next(world.numbers):064x}",
-        requested_at=world.now,
         expires_at=world.now + timedelta(days=7),
     )
 
@@ -95,8 +110,8 @@ def withdraw(world, name: str) -> None:
 
 
 def become_ready(world, name: str) -> None:
-    with world.engine.begin() as connection:
-        onboarding.ready(connection, APPLICATION, name, world.now)
+    with held(world, name) as write:
+        onboarding.ready(write)
 
 
 def send_back(world, name: str, awaiting: Awaiting) -> None:
@@ -130,8 +145,8 @@ def onboard(world, sender, early, late) -> None:
     world.now = late
     fabrikam, northwind, tailspin = take_up(world, *NAMES[1:])
     receive_answer(world, link(world, fabrikam), NO)
-    with world.engine.begin() as connection:
-        onboarding.stop(connection, APPLICATION, "fabrikam", Stop.REFUSED)
+    with writing(world.engine, fabrikam.held_by("onboard"), world.now) as write:
+        onboarding.stop(write, Stop.REFUSED)
     receive_answer(world, link(world, northwind), {"admin_consent": "true"})
     link(world, tailspin)
     come_into_force(world, "northwind", "some")
@@ -145,7 +160,6 @@ def list_tenants(world) -> None:
     for name in NAMES:
         world.tenants[name] = microsoft_tenant(name)
     with world.engine.begin() as connection:
-        record_tenants(connection, APPLICATION, world.tenants.values())
         connection.execute(
             insert(credentials).values(
                 application=APPLICATION,
@@ -160,15 +174,21 @@ def list_tenants(world) -> None:
 
 
 def take_up(world, *names: str) -> list[Onboarding]:
-    with world.engine.begin() as connection:
-        return onboarding.take_up(connection, APPLICATION, "onboard", world.now, names=names)
+    return onboarding.take_up(
+        world.engine,
+        APPLICATION,
+        "onboard",
+        world.now,
+        listed=world.tenants.values(),
+        names=names,
+    )
 
 
 def link(world, taken: Onboarding) -> str:
     """The state of a link for the tenant's admin."""
     key = state_key(world.server.api_key)
     asker = Asker(APPLICATION, world.server.base_url, REDIRECT_URI, key)
-    asked = send_link(world.engine, asker, taken, TERMS, run_key="onboard", now=world.now)
+    asked = send_link(world.engine, asker, taken, LINK_LASTS, run_key="onboard", now=world.now)
     return parse_qs(urlsplit(asked.link).query)["state"][0]
 
 

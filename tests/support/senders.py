@@ -8,8 +8,7 @@ from contextlib import asynccontextmanager
 import httpx
 
 from bulkgrants.errors import Unavailable
-from bulkgrants.nylas.exchange import understand
-from bulkgrants.nylas.wire import Reply, encode
+from bulkgrants.nylas.answers import Reply, understand
 from bulkgrants.ports import utc_now
 from nylas_standin.client import Control
 
@@ -62,7 +61,7 @@ def request_of(call, api_key: str) -> dict[str, object]:
         "method": call.method,
         "url": call.path,
         "params": dict(call.query),
-        "content": encode(call.body),
+        "content": call.encoded,
         "headers": headers,
     }
 

@@ -7,9 +7,8 @@ from http import HTTPStatus
 from bulkgrants.credentials.secrets import OAuthApp
 from bulkgrants.errors import Misconfigured, RequestRefused, Unavailable
 from bulkgrants.model import Provider
-from bulkgrants.nylas.calls import create_connector, get_connector
-from bulkgrants.nylas.replies import Connector
-from bulkgrants.ports import Sender
+from bulkgrants.nylas.calls import Connector, create_connector, get_connector
+from bulkgrants.nylas.sending import Sender
 
 
 def ensure_connector(sender: Sender, provider: Provider, oauth_app: OAuthApp | None) -> Connector:
@@ -33,7 +32,7 @@ def ensure_connector(sender: Sender, provider: Provider, oauth_app: OAuthApp | N
             )
         )
     except (Unavailable, RequestRefused):
-        # It may have been made all the same: by this call, or by somebody a moment earlier.
+        # It may exist all the same: made by this call, or by another process a moment earlier.
         found = _find(sender, provider)
         if found is None:
             raise

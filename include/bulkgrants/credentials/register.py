@@ -1,11 +1,12 @@
 """Registers a credential at Nylas: found by name, then made, kept or rotated.
 
-Whatever happens in between, running it again ends in the same state. Where the process dies after
-the call and before the record, the next run finds the credential by its name, does not know what it
-holds, and gives it what it should hold.
+Whatever happens in between, running it again ends in the same state. If the process dies between
+the call and the record, the next run finds the credential by its name, does not know its contents,
+and sends the contents that it should have.
 
 Nylas takes new contents for an `adminconsent` credential only with a client id and secret in them.
-One that uses the connector's own is asked for again instead: the same contents give the same one.
+A credential that uses the connector's own is created again instead: for the same contents Nylas
+returns the same credential.
 """
 
 from __future__ import annotations
@@ -15,16 +16,18 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from http import HTTPStatus
 
-from sqlalchemy import Engine
-
-from bulkgrants.credentials import records
-from bulkgrants.credentials.records import Record
 from bulkgrants.errors import Misconfigured, RequestRefused, Unavailable
-from bulkgrants.ledger.tenants import release_quarantine
-from bulkgrants.model import CredentialType, Provider
-from bulkgrants.nylas.calls import create_credential, list_credentials, update_credential
-from bulkgrants.nylas.replies import Credential
-from bulkgrants.ports import Clock, Sender
+from bulkgrants.ledger import tenants as records
+from bulkgrants.ledger.database import Ledger
+from bulkgrants.model import CredentialType, Provider, RegisteredCredential
+from bulkgrants.nylas.calls import (
+    Credential,
+    create_credential,
+    list_credentials,
+    update_credential,
+)
+from bulkgrants.nylas.sending import Sender
+from bulkgrants.ports import Clock
 
 
 class Registration(StrEnum):
@@ -37,7 +40,7 @@ class Registration(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """A credential that Nylas has, with the secret that we have."""
+    """A credential at Nylas that holds the secret of its connection."""
 
     credential_id: str
     registration: Registration
@@ -63,7 +66,7 @@ class Wanted:
 
 
 def register(
-    sender: Sender, engine: Engine, *, application: str, wanted: Wanted, clock: Clock
+    sender: Sender, ledger: Ledger, *, application: str, wanted: Wanted, clock: Clock
 ) -> Registered:
     """Bring the credential to the contents that are wanted, and record it in the ledger.
 
@@ -72,7 +75,7 @@ def register(
     these contents.
     """
     existing = find_credential(sender, wanted.provider, wanted.name)
-    record = records.find(engine, application, wanted.provider, wanted.name)
+    record = records.find_credential(ledger, application, wanted.provider, wanted.name)
     registration = decide(existing, record, wanted)
     if existing is None or (registration is Registration.ROTATED and not wanted.replaces):
         held = existing.credential_id if existing else None
@@ -81,10 +84,8 @@ def register(
         _rotate(sender, existing, wanted)
     if _knows(record, existing, wanted) and registration is not Registration.ROTATED:
         return Registered(existing.credential_id, Registration.KEPT)
-    with engine.begin() as connection:
-        release_quarantine(connection, application, wanted.provider, wanted.name)
-    records.keep(
-        engine,
+    records.record_credential(
+        ledger,
         _record(record, existing.credential_id, registration, wanted, clock),
         application=application,
         provider=wanted.provider,
@@ -94,8 +95,10 @@ def register(
     return Registered(existing.credential_id, registration)
 
 
-def decide(existing: Credential | None, record: Record | None, wanted: Wanted) -> Registration:
-    """What to do about a credential, from what Nylas has and what the ledger knows of it.
+def decide(
+    existing: Credential | None, record: RegisteredCredential | None, wanted: Wanted
+) -> Registration:
+    """What to do about a credential, from what Nylas has and what the ledger knows.
 
     A credential of unknown content is rotated: Nylas never says what it holds.
     """
@@ -110,23 +113,23 @@ def decide(existing: Credential | None, record: Record | None, wanted: Wanted) -
     return Registration.KEPT if _knows(record, existing, wanted) else Registration.ROTATED
 
 
-def _knows(record: Record | None, existing: Credential, wanted: Wanted) -> bool:
+def _knows(record: RegisteredCredential | None, existing: Credential, wanted: Wanted) -> bool:
     """Whether the ledger has it that this credential holds what is wanted."""
     known = (existing.credential_id, wanted.fingerprint)
     return record is not None and (record.credential_id, record.fingerprint) == known
 
 
 def _record(
-    before: Record | None,
+    before: RegisteredCredential | None,
     credential_id: str,
     registration: Registration,
     wanted: Wanted,
     clock: Clock,
-) -> Record:
+) -> RegisteredCredential:
     now = clock()
     same = before if before is not None and before.credential_id == credential_id else None
     rotated_at = same.rotated_at if same else None
-    return Record(
+    return RegisteredCredential(
         credential_id=credential_id,
         fingerprint=wanted.fingerprint,
         registered_at=same.registered_at if same else now,
@@ -165,7 +168,7 @@ def _ask(sender: Sender, wanted: Wanted, held: str | None) -> tuple[Credential, 
     except RequestRefused as error:
         if error.status not in {HTTPStatus.BAD_REQUEST, HTTPStatus.CONFLICT}:
             raise
-        # Names are unique: it holds something else, or somebody has made it since we looked.
+        # Names are unique: it has other contents, or another process made it a moment ago.
         existing = find_credential(sender, wanted.provider, wanted.name)
         if existing is None:
             raise

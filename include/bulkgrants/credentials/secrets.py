@@ -1,4 +1,4 @@
-"""A credential's secret: read, checked, shown to nobody, and recognised without being stored."""
+"""A credential's secret: read, checked, never shown, and recognised without being stored."""
 
 from __future__ import annotations
 
@@ -7,29 +7,39 @@ import hmac
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
 from bulkgrants.errors import Misconfigured
-from bulkgrants.nylas.wire import Json, JsonObject, decode
+from bulkgrants.model import COMMON
+from bulkgrants.nylas.calls import Json, JsonObject
 
 _PURPOSE = b"bulkgrants: fingerprints of credentials"
-_REQUIRED = ("private_key_id", "private_key", "client_email")
-_KEY_FILE_FIELDS = (
-    "type",
-    "project_id",
-    "private_key_id",
-    "private_key",
-    "client_email",
-    "client_id",
-    "auth_uri",
-    "token_uri",
-    "auth_provider_x509_cert_url",
-    "client_x509_cert_url",
-)
-"""What Nylas documents; anything else in the file stays here."""
+
+_Text = Annotated[str, Field(strict=True, min_length=1)]
+_OptionalText = Annotated[
+    str | None, BeforeValidator(lambda value: value if isinstance(value, str) else None)
+]
+
+
+class _KeyFile(BaseModel):
+    """The fields of a key file that Nylas documents; anything else in the file is not sent."""
+
+    type: Literal["service_account"]
+    private_key_id: _Text
+    # Environment variables and some secrets backends keep the line ends as two characters.
+    private_key: Annotated[_Text, AfterValidator(lambda pem: pem.replace("\\n", "\n"))]
+    client_email: _Text
+    project_id: _OptionalText = None
+    client_id: _OptionalText = None
+    auth_uri: _OptionalText = None
+    token_uri: _OptionalText = None
+    auth_provider_x509_cert_url: _OptionalText = None
+    client_x509_cert_url: _OptionalText = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +52,7 @@ class ServiceAccountKey:
 
 @dataclass(frozen=True, slots=True)
 class OAuthApp:
-    """An OAuth application at the provider: a connector or an `adminconsent` credential uses it."""
+    """An OAuth app at the provider: a connector or an `adminconsent` credential uses it."""
 
     client_id: str
     client_secret: str = field(repr=False)
@@ -56,29 +66,30 @@ def service_account_key(value: Json, *, connection: str) -> ServiceAccountKey:
     `connection` is the id of the Airflow connection that holds it. Raises Misconfigured, which
     names that connection and what is wrong with the file, and nothing of its content.
     """
-    data = decode(value.encode()) if isinstance(value, str) else value
-    if not isinstance(data, dict):
-        raise _unusable(connection, "it is no JSON object")
-    if data.get("type") != "service_account":
-        raise _unusable(connection, "its `type` is not `service_account`")
-    for name in _REQUIRED:
-        if not isinstance(data.get(name), str) or not data[name]:
-            raise _unusable(connection, f"it has no `{name}`")
-    fields = {name: text for name in _KEY_FILE_FIELDS if isinstance(text := data.get(name), str)}
-    # Environment variables and some secrets backends keep the line ends as two characters.
-    fields["private_key"] = fields["private_key"].replace("\\n", "\n")
-    if not _is_rsa_key(fields["private_key"]):
-        raise _unusable(connection, "its `private_key` is no RSA key in PEM form")
-    return ServiceAccountKey(fields)
+    try:
+        if isinstance(value, str):
+            key_file = _KeyFile.model_validate_json(value.removeprefix("\ufeff"))
+        else:
+            key_file = _KeyFile.model_validate(value)
+    except ValidationError as error:
+        where = error.errors(include_input=False, include_url=False)[0]["loc"]
+        if not where:
+            raise _unusable(connection, "it is not a JSON object") from None
+        if where[0] == "type":
+            raise _unusable(connection, "its `type` is not `service_account`") from None
+        raise _unusable(connection, f"it has no `{where[0]}`") from None
+    if not _is_rsa_key(key_file.private_key):
+        raise _unusable(connection, "its `private_key` is not an RSA key in PEM form")
+    return ServiceAccountKey(key_file.model_dump(exclude_none=True))
 
 
 def admin_consent_data(app: OAuthApp | None, microsoft_tenant: str) -> Mapping[str, str]:
     """What an `adminconsent` credential consists of.
 
-    Without an application of its own it uses the connector's. The tenant is the one of the tenants
-    table, else the application's own, else `common`: what any organisation can consent to.
+    Without an OAuth app of its own it uses the connector's. The tenant is that of the tenants
+    table, else that of the app, else `common`, to which any organisation can consent.
     """
-    tenant = microsoft_tenant or (app.tenant if app else None) or "common"
+    tenant = microsoft_tenant or (app.tenant if app else None) or COMMON
     own = {"client_id": app.client_id, "client_secret": app.client_secret} if app else {}
     return {**own, "tenant": tenant.lower()}
 
@@ -100,8 +111,8 @@ def _unusable(connection: str, why: str) -> Misconfigured:
 def fingerprint_key(api_key: str) -> bytes:
     """The key for `fingerprint`, derived from the application's API key.
 
-    It needs no secret of its own to keep. Another API key makes every fingerprint unknown, and each
-    credential is then rotated once to the secret it already has, which changes nothing.
+    So no further secret has to be kept. Another API key makes every fingerprint unknown; each
+    credential is then rotated once to the secret that it already has, which changes nothing.
     """
     return hmac.new(api_key.encode(), _PURPOSE, hashlib.sha256).digest()
 
@@ -109,8 +120,8 @@ def fingerprint_key(api_key: str) -> bytes:
 def fingerprint(secret: JsonObject, key: bytes) -> str:
     """What the ledger keeps of a secret to see that it has changed: HMAC-SHA-256, in hex.
 
-    It is keyed, so that a ledger in the wrong hands confirms no guess: whoever has a list of leaked
-    secrets cannot find out from a plain hash which of them is in use.
+    It is keyed, so that a stolen ledger confirms no guess: from a plain hash, the holder of a list
+    of leaked secrets could find out which of them is in use.
     """
     text = json.dumps(secret, sort_keys=True, separators=(",", ":"))
     return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()

@@ -9,7 +9,8 @@ import sys
 from sqlalchemy.exc import ArgumentError
 
 from bulkgrants.errors import BulkgrantsError
-from bulkgrants.ledger.engine import open_ledger, shown, upgrade
+from bulkgrants.ledger.database import open_ledger, shown
+from bulkgrants.ledger.upgrade import upgrade
 
 
 def main() -> int:

@@ -1,18 +1,18 @@
 """One rate budget per application: evenly spaced slots, handed out from one row.
 
 Every process that calls the API takes its slots here, so together they never exceed the budget,
-whatever window the server counts by. Refusals lower the rate for everyone, quiet time raises it
-again in small steps, and the row remembers both for the next run.
+whatever window the server counts by. Refusals lower the rate for all processes, quiet time raises
+it again in small steps, and the row keeps both for the next run.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Engine, Row, select, text, update
+from sqlalchemy import Connection, Row, select, text, update
 
+from bulkgrants.ledger.database import Ledger, insert_unless_there
 from bulkgrants.ledger.tables import budgets
-from bulkgrants.ledger.upserts import insert_unless_there
 
 _LOWER_BY = 0.97
 _RAISE_BY = 1.01
@@ -23,7 +23,7 @@ _FLOOR = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Slots:
-    """Moments at which calls may leave, as waits in seconds from the moment of asking."""
+    """Moments at which calls may be sent, as waits in seconds from the moment of asking."""
 
     first_in: float
     spacing: float
@@ -37,11 +37,11 @@ class Slots:
 
 
 class Budget:
-    """The shared budget of one application; processes and threads may all hold their own."""
+    """The shared budget of one application; each process or thread may have its own instance."""
 
-    def __init__(self, engine: Engine, application: str, ceiling: float) -> None:
-        """`ceiling` is in calls per second; another ceiling forgets what refusals have taught."""
-        self._engine = engine
+    def __init__(self, ledger: Ledger, application: str, ceiling: float) -> None:
+        """`ceiling` is in calls per second; a new ceiling resets the rate that refusals lowered."""
+        self._ledger = ledger
         self._application = application
         self.ceiling = ceiling
         self._ensured = False
@@ -49,7 +49,7 @@ class Budget:
     def reserve(self, count: int) -> Slots:
         """Take the next `count` slots; they are spent whether or not they are used."""
         self._ensure()
-        with self._engine.begin() as connection:
+        with self._ledger.begin() as connection:
             row, now = self._locked(connection)
             rate = self._rested(row.per_second, now - row.changed_at)
             first = max(row.next_slot, now)
@@ -62,12 +62,12 @@ class Budget:
         return Slots(first_in=first - now, spacing=1 / rate, count=count, asked_at=now)
 
     def refused(self, pause: float) -> None:
-        """Nylas refused a call as one too many: all wait `pause` seconds and go on slower.
+        """Nylas refused a call as one too many: every process waits `pause` seconds and slows down.
 
-        A burst of refusals within a second teaches one lesson, not many.
+        A burst of refusals within a second lowers the rate once.
         """
         self._ensure()
-        with self._engine.begin() as connection:
+        with self._ledger.begin() as connection:
             row, now = self._locked(connection)
             known = row.per_second < self.ceiling and now - row.changed_at < _LESSON_LASTS
             floor = min(_FLOOR, self.ceiling)
@@ -84,7 +84,7 @@ class Budget:
         return min(self.ceiling, rate * _RAISE_BY**steps)
 
     def _locked(self, connection: Connection) -> tuple[Row[*tuple[float, ...]], float]:
-        """The row, ours until the transaction ends, and the time by the database's clock."""
+        """The row, locked until the transaction ends, and the time by the database's clock."""
         row = connection.execute(
             select(budgets.c.next_slot, budgets.c.per_second, budgets.c.changed_at)
             .where(budgets.c.application == self._application)
@@ -103,12 +103,12 @@ class Budget:
         )
 
     def _ensure(self) -> None:
-        """The row exists and knows our ceiling."""
+        """Make sure that the row exists and has this ceiling."""
         if self._ensured:
             return
         fresh = {"per_second": self.ceiling, "ceiling": self.ceiling, "changed_at": 0.0}
         mine = budgets.c.application == self._application
-        with self._engine.begin() as connection:
+        with self._ledger.begin() as connection:
             connection.execute(
                 insert_unless_there(connection, budgets).values(
                     application=self._application, next_slot=0.0, **fresh

@@ -1,141 +1,125 @@
-"""How far each tenant has come on its way to ready, and which run is taking it there."""
+"""Onboarding as the ledger records it: each tenant's steps, consents asked for, and probes."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
-from enum import StrEnum
 
-from sqlalchemy import ColumnElement, Connection, Engine, and_, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    delete,
+    exists,
+    func,
+    insert,
+    not_,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.engine import Row
 
-from bulkgrants.errors import Misconfigured, Superseded
-from bulkgrants.ledger.engine import reading
-from bulkgrants.ledger.tables import tenants
-from bulkgrants.model import Awaiting, Provider
+from bulkgrants.errors import Misconfigured
+from bulkgrants.ledger.database import Ledger, reading
+from bulkgrants.ledger.rights import HOLD_TERM, Writing, is_unheld
+from bulkgrants.ledger.tables import consent_attempts, consents, credentials, probes, tenants
+from bulkgrants.ledger.tenants import write_settings
+from bulkgrants.model import (
+    Awaiting,
+    BatchClaim,
+    Consent,
+    ConsentStatus,
+    Hold,
+    OAuthError,
+    Onboarding,
+    Probed,
+    ProbeOutcome,
+    Provider,
+    Stop,
+    Tenant,
+)
+from bulkgrants.refusals import recorded_refusal
+from bulkgrants.text import split_scopes
 
-CLAIM_TERM = timedelta(hours=6)
-"""How long a run that has fallen silent keeps others from its tenant. While it waits it says so far
-more often; once it has failed, this is how long the tenant rests before the next try."""
-
-
-class Stop(StrEnum):
-    """Why a tenant is not taken up again until a person asks for it by name."""
-
-    REFUSED = "refused"
-    EXPIRED = "expired"
-
-
-@dataclass(frozen=True, slots=True)
-class Onboarding:
-    """A tenant on its way to ready."""
-
-    application: str
-    tenant: str
-    provider: Provider
-    credential: str
-    secret_conn_id: str
-    microsoft_tenant: str
-    canary: str
-    scopes: str
-    """What is asked for each grant; empty for Microsoft."""
-    required: str
-    """What the canary's grant must carry."""
-    consent_scopes: str
-    azure_manifest: str
-    awaiting: Awaiting | None
-    """None once it is ready."""
-    since: datetime | None
-    """Since when it has been waited for; None once it is ready."""
-    stop: Stop | None
-    wanted: bool
-    """Whether the tenants table still names it, and has it enabled."""
+ATTEMPTS_FOR_ONE = 20
+"""How many attempts to answer are kept for one consent; later ones leave only a line in the log."""
+STRAY_ATTEMPTS = 60
+"""How many attempts that belong to no consent are kept for one hour."""
+ATTEMPTS_KEPT = timedelta(days=90)
+"""How long attempts that belong to no consent are kept."""
 
 
 def take_up(
-    connection: Connection,
+    ledger: Ledger,
     application: str,
     run_key: str,
     now: datetime,
     *,
+    listed: Iterable[Tenant],
     names: Collection[str] = (),
     limit: int = 1000,
 ) -> list[Onboarding]:
-    """Claim the tenants that are not ready, at most `limit`, for the run with this key.
+    """Record the tenants table, and hold the tenants that are not ready for the run with this key.
 
-    Without names: those that no other run holds and that nobody has stopped. A person who names
-    tenants gets each of these that is not ready, whoever holds it, and their wait begins anew; the
-    run that held one ends by itself, as Superseded.
+    Without names: at most `limit` tenants that no other run holds and that are not stopped. A
+    person who names tenants gets each of these that is not ready, even from another run, and their
+    wait begins anew; the run that held one ends by itself, as Superseded.
     """
     mine = [tenants.c.application == application, tenants.c.listed, tenants.c.enabled]
     waiting = tenants.c.awaiting.is_not(None)
-    if names:
-        fresh = tenants.c.claimed_by.is_distinct_from(run_key)
-        wanted = and_(*mine, waiting, tenants.c.tenant.in_(list(names)))
-        _begin_anew(connection, and_(wanted, fresh), now)
-    else:
-        free = or_(tenants.c.claimed_by == run_key, _free(now))
-        wanted = and_(*mine, waiting, tenants.c.stopped == "", free)
-    chosen = connection.execute(
-        select(tenants.c.tenant)
-        .where(wanted)
-        .order_by(tenants.c.tenant)
-        .limit(limit)
-        .with_for_update()
-    ).scalars()
-    mapped = and_(tenants.c.application == application, tenants.c.tenant.in_(list(chosen)))
-    connection.execute(
-        update(tenants)
-        .where(mapped)
-        .values(
-            claimed_by=run_key,
-            claimed_until=now + CLAIM_TERM,
-            awaiting_since=func.coalesce(tenants.c.awaiting_since, now),
+    with ledger.begin() as connection:
+        write_settings(connection, application, listed)
+        if names:
+            wanted = and_(*mine, waiting, tenants.c.tenant.in_(list(names)))
+            fresh = tenants.c.claimed_by.is_distinct_from(run_key)
+            _begin_anew(connection, and_(wanted, fresh), now)
+        else:
+            free = or_(tenants.c.claimed_by == run_key, is_unheld(now))
+            wanted = and_(*mine, waiting, tenants.c.stopped == "", free)
+        chosen = connection.execute(
+            select(tenants.c.tenant)
+            .where(wanted)
+            .order_by(tenants.c.tenant)
+            .limit(limit)
+            .with_for_update()
+        ).scalars()
+        taken = and_(tenants.c.application == application, tenants.c.tenant.in_(list(chosen)))
+        connection.execute(
+            update(tenants)
+            .where(taken)
+            .values(
+                claimed_by=run_key,
+                claimed_until=now + HOLD_TERM,
+                awaiting_since=func.coalesce(tenants.c.awaiting_since, now),
+            )
         )
-    )
-    rows = connection.execute(select(tenants).where(mapped).order_by(tenants.c.tenant))
-    return [_onboarding(row) for row in rows]
+        rows = connection.execute(select(tenants).where(taken).order_by(tenants.c.tenant))
+        return [_onboarding(row) for row in rows]
 
 
-def read_onboarding(engine: Engine, application: str, tenant: str) -> Onboarding:
+def read_onboarding(ledger: Ledger, application: str, tenant: str) -> Onboarding:
     """The tenant as it stands. Raises Misconfigured where the ledger has none of that name."""
-    with reading(engine).connect() as connection:
+    with reading(ledger) as connection:
         row = connection.execute(select(tenants).where(_this(application, tenant))).one_or_none()
     if row is None:
         raise Misconfigured(
-            f"The ledger knows no tenant '{tenant}'; its connection points to another ledger than "
-            "when the tenant was taken up. Set it back, or start a new run."
+            f"The ledger does not know the tenant '{tenant}'; its connection points to another "
+            "ledger than when the tenant was taken up. Set it back, or start a new run."
         )
     return _onboarding(row)
 
 
-def keep_claim(
-    connection: Connection, application: str, tenant: str, run_key: str, now: datetime
-) -> None:
-    """Say that the run is still at it. Raises Superseded where another one has taken over.
-
-    What nobody holds is taken: by a task that a person has cleared, or that was away for too long.
-    """
-    free = or_(tenants.c.claimed_by == run_key, _free(now))
-    kept = connection.execute(
-        update(tenants)
-        .where(_this(application, tenant), free)
-        .values(claimed_by=run_key, claimed_until=now + CLAIM_TERM)
-    ).rowcount
-    if not kept:
-        raise Superseded(
-            f"The tenant {tenant} is in the hands of another run by now; this run leaves it alone."
-        )
-
-
-def begin_anew(connection: Connection, application: str, tenant: str, now: datetime) -> None:
-    """A person asks for the tenant again: what came of the earlier wait counts no more."""
-    _begin_anew(connection, _this(application, tenant), now)
+def begin_anew(write: Writing[Hold]) -> None:
+    """A person asks for the tenant again: what came of the earlier wait no longer counts."""
+    _begin_anew(write.connection, _held(write), write.now)
 
 
 def consented(connection: Connection, application: str, tenant: str, now: datetime) -> None:
-    """The admin has said yes; without effect on a tenant that does not wait for it."""
+    """The admin has said yes; without effect on a tenant that does not wait for it.
+
+    It is written by the callback, for which the consent's single-use state is the right to write.
+    """
     connection.execute(
         update(tenants)
         .where(_this(application, tenant), tenants.c.awaiting == Awaiting.CONSENT)
@@ -143,46 +127,42 @@ def consented(connection: Connection, application: str, tenant: str, now: dateti
     )
 
 
-def stop(connection: Connection, application: str, tenant: str, why: Stop) -> None:
-    """Take the tenant up no more, until a person asks for it."""
-    connection.execute(
+def stop(write: Writing[Hold], why: Stop) -> None:
+    """Do not take the tenant up again until a person asks for it."""
+    write.connection.execute(
         update(tenants)
-        .where(_this(application, tenant), tenants.c.awaiting == Awaiting.CONSENT)
+        .where(_held(write), tenants.c.awaiting == Awaiting.CONSENT)
         .values(stopped=why, claimed_by=None, claimed_until=None)
     )
 
 
-def ready(connection: Connection, application: str, tenant: str, now: datetime) -> None:
+def ready(write: Writing[Hold]) -> None:
     """The canary's grant carries all it must: from now on the tenant is reconciled."""
-    connection.execute(
+    write.connection.execute(
         update(tenants)
-        .where(_this(application, tenant), tenants.c.awaiting == Awaiting.PROPAGATION)
+        .where(_held(write), tenants.c.awaiting == Awaiting.PROPAGATION)
         .values(
             awaiting=None,
             awaiting_since=None,
             stopped="",
-            ready_at=now,
+            ready_at=write.now,
             quarantined_until=None,
             quarantine_reason="",
         )
     )
 
 
-def let_go(connection: Connection, application: str, tenant: str, run_key: str) -> None:
-    """The run has nothing more to do for the tenant; without effect where another one holds it."""
-    connection.execute(
-        update(tenants)
-        .where(_this(application, tenant), tenants.c.claimed_by == run_key)
-        .values(claimed_by=None, claimed_until=None)
-    )
+def lose_consent(write: Writing[BatchClaim], lost: Iterable[str]) -> list[str]:
+    """Let ready Microsoft tenants await another consent; returns those that were ready until now.
 
-
-def lose(connection: Connection, application: str, tenant: str) -> bool:
-    """The consent of a ready tenant is gone: it awaits another one. Tells whether it was ready.
-
-    Its grants are left as they are: deleting is final, and a new consent may bring them back.
+    A Google tenant has no consent to lose, and stays ready. Grants are left as they are, both in
+    the ledger and at Nylas: deleting is final, and a new consent may bring them back.
     """
-    lost = connection.execute(
+    return [tenant for tenant in lost if _lose(write.connection, write.application, tenant)]
+
+
+def _lose(connection: Connection, application: str, tenant: str) -> bool:
+    was_ready = connection.execute(
         update(tenants)
         .where(
             _this(application, tenant),
@@ -190,20 +170,239 @@ def lose(connection: Connection, application: str, tenant: str) -> bool:
             tenants.c.awaiting.is_(None),
         )
         .values(awaiting=Awaiting.CONSENT, awaiting_since=None, stopped="", ready_at=None)
+    ).rowcount
+    if was_ready:
+        connection.execute(
+            update(consents)
+            .where(
+                consents.c.application == application,
+                consents.c.tenant == tenant,
+                consents.c.status == ConsentStatus.GIVEN,
+            )
+            .values(status=ConsentStatus.LOST)
+        )
+    return bool(was_ready)
+
+
+def current_credential_id(write: Writing[Hold], credential: str) -> str | None:
+    """The id at Nylas of a Microsoft credential, or None where it is not registered."""
+    return write.connection.execute(
+        select(credentials.c.credential_id).where(
+            credentials.c.application == write.application,
+            credentials.c.provider == Provider.MICROSOFT,
+            credentials.c.name == credential,
+        )
+    ).scalar()
+
+
+def request_consent(
+    write: Writing[Hold],
+    *,
+    credential_id: str,
+    microsoft_tenant: str,
+    redirect_uri: str,
+    state_hash: str,
+    expires_at: datetime,
+) -> int:
+    """Record that a consent is asked for; returns its id. Links that are over expire first."""
+    hold, now = write.right, write.now
+    write.connection.execute(
+        update(consents)
+        .where(
+            consents.c.application == hold.application,
+            consents.c.tenant == hold.tenant,
+            consents.c.status == ConsentStatus.PENDING,
+            consents.c.expires_at <= now,
+        )
+        .values(status=ConsentStatus.EXPIRED)
     )
-    return bool(lost.rowcount)
+    made = write.connection.execute(
+        insert(consents)
+        .values(
+            application=hold.application,
+            tenant=hold.tenant,
+            credential_id=credential_id,
+            microsoft_tenant=microsoft_tenant,
+            redirect_uri=redirect_uri,
+            state_hash=state_hash,
+            status=ConsentStatus.PENDING,
+            requested_at=now,
+            expires_at=expires_at,
+        )
+        .returning(consents.c.id)
+    )
+    return int(made.scalar_one())
+
+
+def asked_consents(ledger: Ledger, application: str, tenant: str, since: datetime) -> list[Consent]:
+    """The tenant's consents that were asked for since a moment, oldest first."""
+    statement = (
+        select(consents)
+        .where(
+            consents.c.application == application,
+            consents.c.tenant == tenant,
+            consents.c.requested_at >= since,
+        )
+        .order_by(consents.c.id)
+    )
+    with reading(ledger) as connection:
+        return [_consent(row) for row in connection.execute(statement)]
+
+
+def hold_needs_attention(ledger: Ledger, hold: Hold) -> tuple[bool, datetime | None]:
+    """Whether the run that waits for a consent should look, and how long it holds the tenant.
+
+    It should look when there is an answer, when another run holds the tenant, or when the tenant
+    is gone.
+    """
+    answered = exists().where(
+        consents.c.application == tenants.c.application,
+        consents.c.tenant == tenants.c.tenant,
+        consents.c.requested_at >= tenants.c.awaiting_since,
+        consents.c.status.in_((ConsentStatus.GIVEN, ConsentStatus.REFUSED)),
+    )
+    moved_on = or_(
+        tenants.c.awaiting.is_distinct_from(Awaiting.CONSENT),
+        not_(and_(tenants.c.listed, tenants.c.enabled)),
+        tenants.c.claimed_by.is_distinct_from(hold.run_key),
+        answered,
+    )
+    with reading(ledger) as connection:
+        row = connection.execute(
+            select(moved_on.label("moved_on"), tenants.c.claimed_until).where(
+                _this(hold.application, hold.tenant)
+            )
+        ).one_or_none()
+    return (True, None) if row is None else (bool(row.moved_on), row.claimed_until)
+
+
+def find_consent(connection: Connection, state_hash: str) -> Consent | None:
+    """The consent whose state has this hash, or None."""
+    row = connection.execute(
+        select(consents).where(consents.c.state_hash == state_hash)
+    ).one_or_none()
+    return None if row is None else _consent(row)
+
+
+def answer_consent(
+    connection: Connection,
+    consent_id: int,
+    status: ConsentStatus,
+    now: datetime,
+    *,
+    admin_tenant: str = "",
+    error: OAuthError | None = None,
+) -> bool:
+    """Record the admin's answer; tells whether it is the first one, the only one that counts."""
+    error = error or OAuthError()
+    return bool(
+        connection.execute(
+            update(consents)
+            .where(consents.c.id == consent_id, consents.c.status == ConsentStatus.PENDING)
+            .values(
+                status=status,
+                answered_at=now,
+                admin_tenant=admin_tenant,
+                error=error.error,
+                error_code=error.error_code,
+                error_description=error.error_description,
+                error_uri=error.error_uri,
+            )
+        ).rowcount
+    )
+
+
+def note_attempt(
+    connection: Connection, consent_id: int | None, verdict: str, detail: str, now: datetime
+) -> bool:
+    """Keep an attempt, within bounds that no stranger can fill; tells whether it was kept."""
+    mine = consent_attempts.c.consent_id.is_not_distinct_from(consent_id)
+    count = select(func.count()).select_from(consent_attempts).where(mine)
+    if consent_id is None:
+        old = consent_attempts.c.at < now - ATTEMPTS_KEPT
+        connection.execute(delete(consent_attempts).where(mine, old))
+        count = count.where(consent_attempts.c.at > now - timedelta(hours=1))
+    if connection.execute(count).scalar_one() >= (
+        STRAY_ATTEMPTS if consent_id is None else ATTEMPTS_FOR_ONE
+    ):
+        return False
+    connection.execute(
+        insert(consent_attempts).values(
+            consent_id=consent_id, at=now, verdict=verdict, detail=detail
+        )
+    )
+    return True
+
+
+def credential_id_of_tenant(connection: Connection, consent: Consent) -> str | None:
+    """The id of the tenant's credential as it is now."""
+    statement = (
+        select(credentials.c.credential_id)
+        .join(
+            tenants,
+            (tenants.c.application == credentials.c.application)
+            & (tenants.c.provider == credentials.c.provider)
+            & (tenants.c.credential == credentials.c.name),
+        )
+        .where(
+            tenants.c.application == consent.application,
+            tenants.c.tenant == consent.tenant,
+            tenants.c.listed,
+        )
+    )
+    return connection.execute(statement).scalar()
+
+
+def record_probe(write: Writing[Hold], email: str, probed: Probed) -> None:
+    """Record one probe of the tenant's canary."""
+    write.connection.execute(
+        insert(probes).values(
+            application=write.application,
+            tenant=write.right.tenant,
+            email=email,
+            at=write.now,
+            outcome=probed.outcome,
+            missing=" ".join(probed.missing),
+            message=probed.message,
+            reason=probed.known.refusal if probed.known else "",
+            code=probed.known.code if probed.known else "",
+        )
+    )
+
+
+def last_answered_probe(ledger: Ledger, onboarding: Onboarding) -> Probed | None:
+    """The latest probe of this wait that was answered, or None."""
+    statement = (
+        select(probes)
+        .where(
+            probes.c.application == onboarding.application,
+            probes.c.tenant == onboarding.tenant,
+            probes.c.at >= onboarding.since,
+            probes.c.outcome != ProbeOutcome.UNSERVED,
+        )
+        .order_by(probes.c.id.desc())
+        .limit(1)
+    )
+    with reading(ledger) as connection:
+        row = connection.execute(statement).one_or_none()
+    if row is None:
+        return None
+    outcome = ProbeOutcome(row.outcome)
+    refused = outcome is ProbeOutcome.REFUSED
+    known = recorded_refusal(row.reason, row.code) if refused else None
+    return Probed(outcome, tuple(split_scopes(row.missing)), row.message, known)
 
 
 def _begin_anew(connection: Connection, which: ColumnElement[bool], now: datetime) -> None:
     connection.execute(update(tenants).where(which).values(awaiting_since=now, stopped=""))
 
 
-def _free(now: datetime) -> ColumnElement[bool]:
-    return or_(tenants.c.claimed_by.is_(None), tenants.c.claimed_until <= now)
-
-
 def _this(application: str, tenant: str) -> ColumnElement[bool]:
     return and_(tenants.c.application == application, tenants.c.tenant == tenant)
+
+
+def _held(write: Writing[Hold]) -> ColumnElement[bool]:
+    return _this(write.application, write.right.tenant)
 
 
 def _onboarding(row: Row[tuple[object, ...]]) -> Onboarding:
@@ -223,4 +422,21 @@ def _onboarding(row: Row[tuple[object, ...]]) -> Onboarding:
         since=row.awaiting_since,
         stop=Stop(row.stopped) if row.stopped else None,
         wanted=row.listed and row.enabled,
+    )
+
+
+def _consent(row: Row[tuple[object, ...]]) -> Consent:
+    return Consent(
+        consent_id=row.id,
+        application=row.application,
+        tenant=row.tenant,
+        credential_id=row.credential_id,
+        microsoft_tenant=row.microsoft_tenant,
+        redirect_uri=row.redirect_uri,
+        state_hash=row.state_hash,
+        status=ConsentStatus(row.status),
+        requested_at=row.requested_at,
+        expires_at=row.expires_at,
+        answered_at=row.answered_at,
+        error=OAuthError(row.error, row.error_code, row.error_description, row.error_uri),
     )

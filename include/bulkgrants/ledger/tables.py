@@ -22,7 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from bulkgrants.ledger.columns import ID, Exact, Moment, added_text, metadata
+from bulkgrants.ledger.database import ID, Exact, Moment, added_text, metadata
 
 
 def _application(*, primary_key: bool = True) -> Column[str]:

@@ -1,15 +1,25 @@
-"""What the ledger remembers of tenants: their settings, their readiness, their quarantine."""
+"""What the ledger remembers of tenants and of the credentials they use."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, false, func, select, update
 
-from bulkgrants.ledger.tables import tenants
-from bulkgrants.ledger.upserts import upsert
-from bulkgrants.model import Awaiting, Provider, Standing, Tenant
+from bulkgrants.ledger.database import Ledger, Reading, reading, upsert
+from bulkgrants.ledger.rights import Writing
+from bulkgrants.ledger.tables import credentials, tenants
+from bulkgrants.model import (
+    Awaiting,
+    BatchClaim,
+    CredentialType,
+    Provider,
+    RegisteredCredential,
+    Run,
+    Standing,
+    Tenant,
+)
 
 _SETTINGS = (
     "provider",
@@ -25,15 +35,20 @@ _SETTINGS = (
     "consent_scopes",
     "azure_manifest",
 )
-DEFAULT_GRACE = timedelta(days=7)
 
 
-def record_tenants(connection: Connection, application: str, listed: Iterable[Tenant]) -> None:
-    """Bring the settings in line with the tenants table; tenants it lacks stay, as not listed.
+def record_tenants(write: Writing[Run], listed: Iterable[Tenant]) -> None:
+    """Bring the settings in line with the tenants table, for a run that has read it.
 
-    A Microsoft tenant that is new here awaits its admin's consent. A Google tenant awaits the
-    propagation of its delegation, where it names a canary by which that shows; else it is ready.
+    Tenants that the table lacks stay, as not listed. A new Microsoft tenant awaits its admin's
+    consent. A new Google tenant awaits the propagation of its delegation if it names a canary, by
+    which that is seen; otherwise it is ready.
     """
+    write_settings(write.connection, write.application, listed)
+
+
+def write_settings(connection: Connection, application: str, listed: Iterable[Tenant]) -> None:
+    """`record_tenants` for onboarding, which holds no right before it has read the table."""
     connection.execute(
         update(tenants).where(tenants.c.application == application).values(listed=False)
     )
@@ -76,7 +91,7 @@ def _first_awaits(tenant: Tenant) -> Awaiting | None:
     return Awaiting.PROPAGATION if tenant.canary else None
 
 
-def standings(connection: Connection, application: str) -> dict[str, Standing]:
+def standings(connection: Reading, application: str) -> dict[str, Standing]:
     """How each tenant stands, by name."""
     rows = connection.execute(select(tenants).where(tenants.c.application == application))
     return {
@@ -91,47 +106,92 @@ def standings(connection: Connection, application: str) -> dict[str, Standing]:
     }
 
 
-def quarantined(connection: Connection, application: str, now: datetime) -> dict[str, str]:
-    """The tenants in quarantine at this moment, with the reason."""
-    rows = connection.execute(
-        select(tenants.c.tenant, tenants.c.quarantine_reason).where(
-            tenants.c.application == application, tenants.c.quarantined_until > now
-        )
-    )
-    return {row.tenant: row.quarantine_reason for row in rows}
+def left_alone(
+    ledger: Ledger, application: str, now: datetime
+) -> tuple[dict[str, str], dict[str, Awaiting]]:
+    """Tenants in quarantine with the reason, and tenants not ready with what they await."""
+    with reading(ledger) as connection:
+        rows = connection.execute(
+            select(
+                tenants.c.tenant,
+                tenants.c.awaiting,
+                tenants.c.quarantine_reason,
+                func.coalesce(tenants.c.quarantined_until > now, false()).label("quarantined"),
+            ).where(tenants.c.application == application)
+        ).all()
+    quarantined = {row.tenant: row.quarantine_reason for row in rows if row.quarantined}
+    return quarantined, {row.tenant: Awaiting(row.awaiting) for row in rows if row.awaiting}
 
 
-def awaiting(connection: Connection, application: str) -> dict[str, Awaiting]:
-    """The tenants that are not ready, with what they wait for."""
-    rows = connection.execute(
-        select(tenants.c.tenant, tenants.c.awaiting).where(
-            tenants.c.application == application, tenants.c.awaiting.is_not(None)
-        )
-    )
-    return {row.tenant: Awaiting(row.awaiting) for row in rows}
-
-
-def quarantine(
-    connection: Connection, application: str, tenant: str, *, until: datetime, reason: str
-) -> None:
+def quarantine(write: Writing[BatchClaim], tenant: str, *, until: datetime, reason: str) -> None:
     """Leave one tenant alone until a moment; the others go on."""
-    connection.execute(
+    write.connection.execute(
         update(tenants)
-        .where(tenants.c.application == application, tenants.c.tenant == tenant)
+        .where(tenants.c.application == write.application, tenants.c.tenant == tenant)
         .values(quarantined_until=until, quarantine_reason=reason)
     )
 
 
-def release_quarantine(
-    connection: Connection, application: str, provider: str, credential: str
-) -> None:
-    """A credential has new contents: what its tenants were quarantined for may be mended."""
-    connection.execute(
-        update(tenants)
-        .where(
-            tenants.c.application == application,
-            tenants.c.provider == provider,
-            tenants.c.credential == credential,
+def credential_ids(connection: Reading, application: str) -> dict[tuple[str, str], str]:
+    """The id at Nylas of each registered credential, by provider and name."""
+    rows = connection.execute(
+        select(credentials.c.provider, credentials.c.name, credentials.c.credential_id).where(
+            credentials.c.application == application
         )
-        .values(quarantined_until=None, quarantine_reason="")
     )
+    return {(provider, name): credential_id for provider, name, credential_id in rows}
+
+
+def find_credential(
+    ledger: Ledger, application: str, provider: Provider, name: str
+) -> RegisteredCredential | None:
+    """What the ledger knows of a credential, or None."""
+    statement = select(
+        credentials.c.credential_id,
+        credentials.c.fingerprint,
+        credentials.c.registered_at,
+        credentials.c.rotated_at,
+    ).where(
+        credentials.c.application == application,
+        credentials.c.provider == str(provider),
+        credentials.c.name == name,
+    )
+    with reading(ledger) as connection:
+        row = connection.execute(statement).one_or_none()
+    return None if row is None else RegisteredCredential(*row)
+
+
+def record_credential(
+    ledger: Ledger,
+    registered: RegisteredCredential,
+    *,
+    application: str,
+    provider: Provider,
+    name: str,
+    credential_type: CredentialType,
+) -> None:
+    """Record a credential with new contents, and free its tenants from quarantine.
+
+    What they were quarantined for may be mended. It needs no right: registering is safe to repeat,
+    and the last one to register a credential has given Nylas what the record says.
+    """
+    written = {
+        "credential_type": str(credential_type),
+        "credential_id": registered.credential_id,
+        "fingerprint": registered.fingerprint,
+        "registered_at": registered.registered_at,
+        "rotated_at": registered.rotated_at,
+    }
+    key = {"application": application, "provider": str(provider), "name": name}
+    with ledger.begin() as connection:
+        connection.execute(
+            update(tenants)
+            .where(
+                tenants.c.application == application,
+                tenants.c.provider == provider,
+                tenants.c.credential == name,
+            )
+            .values(quarantined_until=None, quarantine_reason="")
+        )
+        statement = upsert(connection, credentials).values(**key, **written)
+        connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=written))

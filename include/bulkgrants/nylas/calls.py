@@ -1,27 +1,40 @@
-"""Every API call that the project makes, as a value: what to send, and how to read the answer.
+"""Every API call that the project makes, as a value: what is sent, and how the answer is read.
 
-Nothing is sent here. A sender (`bulkgrants.ports`) takes a call, exchanges it once, and gives back
-what `bulkgrants.nylas.exchange` makes of the answer.
+Nothing is sent here. A sender (`nylas.sending`) takes a call and exchanges it once;
+`nylas.answers` turns the answer into the call's value or into an error.
+
+Reading is strict about what the work depends on and lenient about everything else: Nylas adds keys
+over time, so unknown keys are ignored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Generic, Literal, TypeVar
+from functools import lru_cache
+from typing import Annotated, Generic, Literal, TypeAlias, TypeVar
 from urllib.parse import quote
 
-from bulkgrants.model import CredentialType, Grant, Provider
-from bulkgrants.nylas import replies
-from bulkgrants.nylas.replies import Connector, Credential, Page
-from bulkgrants.nylas.wire import Json, JsonObject
-from bulkgrants.scopes import split
+from pydantic import BaseModel, BeforeValidator, Field, StrictInt, ValidationError
+from pydantic.dataclasses import dataclass as validated
+
+from bulkgrants.model import CredentialType, Grant, GrantStatus, Provider
+from bulkgrants.text import canonical_scopes, split_scopes
 
 T = TypeVar("T")
+M = TypeVar("M")
+
+Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
+JsonObject: TypeAlias = Mapping[str, Json]
 
 PAGE_SIZE = 200
-"""The largest page that Nylas gives."""
+"""The largest page that Nylas returns."""
+
+
+class Malformed(ValueError):
+    """An answer lacks something that the work depends on; names the key, never its content."""
 
 
 class Subject(StrEnum):
@@ -37,18 +50,158 @@ class Call(Generic[T]):
 
     method: Literal["GET", "POST", "PATCH"]
     path: str
-    parse: Callable[[JsonObject], T] = field(repr=False)
-    """Reads the whole answer; raises `replies.Malformed`."""
+    parse: Callable[[bytes], T] = field(repr=False)
+    """Reads the body of a successful answer; raises Malformed."""
     query: Mapping[str, str] = field(default_factory=dict)
     body: JsonObject | None = field(default=None, repr=False)
     subject: Subject = Subject.APPLICATION
     replayable: bool = True
-    """Whether it may be sent again when nobody knows if the first one took effect."""
+    """Whether it may be sent again when it is unknown whether the first one took effect."""
 
     @property
     def label(self) -> str:
         """How a sentence names the call."""
         return f"{self.method} {self.path}"
+
+    @property
+    def encoded(self) -> str | None:
+        """The body as JSON in ASCII, or None where the call has none."""
+        return None if self.body is None else json.dumps(self.body, separators=(",", ":"))
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page of a listing."""
+
+    items: tuple[T, ...]
+    limit: int
+    """The page size that Nylas applied, which may be less than the one asked for."""
+
+    @property
+    def is_last(self) -> bool:
+        """Whether nothing follows: the listings have neither a total nor a cursor."""
+        return len(self.items) < self.limit
+
+
+def _text_or_none(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _scopes(value: object) -> str:
+    if isinstance(value, str):
+        return canonical_scopes(value)
+    if isinstance(value, list):
+        return _canonical(tuple(scope for scope in value if isinstance(scope, str)))
+    return ""
+
+
+@lru_cache(maxsize=1024)
+def _canonical(scopes: tuple[str, ...]) -> str:
+    """A listing repeats the same few sets a million times."""
+    return canonical_scopes(scopes)
+
+
+_Text = Annotated[str, Field(strict=True, min_length=1)]
+_OptionalText = Annotated[str | None, BeforeValidator(_text_or_none)]
+_Scopes = Annotated[str, BeforeValidator(_scopes)]
+
+
+@validated(frozen=True)
+class Connector:
+    """The application's configuration for one provider."""
+
+    provider: _Text
+    active_credential_id: _OptionalText = None
+
+
+@validated(frozen=True)
+class Credential:
+    """What a connector uses to act without each user; its secret never comes back."""
+
+    credential_id: Annotated[_Text, Field(alias="id")]
+    name: _Text
+    credential_type: _OptionalText = None
+    """None where Nylas leaves it out, as some of its answers do."""
+
+
+class _GrantSettings(BaseModel):
+    credential_id: _OptionalText = None
+    scopes: _Scopes = ""
+
+
+class _Grant(BaseModel):
+    id: _Text
+    provider: _Text
+    email: _OptionalText = None
+    grant_status: GrantStatus
+    scope: _Scopes = ""
+    credential_id: _OptionalText = None
+    settings: Annotated[
+        _GrantSettings, BeforeValidator(lambda value: value if isinstance(value, dict) else {})
+    ] = _GrantSettings()
+    blocked: Annotated[bool, BeforeValidator(lambda value: value is True)] = False
+    created_at: StrictInt
+    updated_at: Annotated[StrictInt | None, BeforeValidator(lambda value: value or None)] = None
+
+
+def _grant(data: _Grant) -> Grant:
+    """A grant; the credential's id from the top level first, then from the settings.
+
+    Before January 2026 only the settings named it. `settings.scopes` is what was asked for, `scope`
+    is what the token carries; the first is compared with the roster where it is there.
+    """
+    return Grant(
+        grant_id=data.id,
+        provider=data.provider,
+        email=data.email or "",
+        status=data.grant_status,
+        scopes=data.settings.scopes or data.scope,
+        credential_id=data.credential_id or data.settings.credential_id,
+        blocked=data.blocked,
+        created_at=data.created_at,
+        updated_at=data.updated_at or data.created_at,
+    )
+
+
+class _One(BaseModel, Generic[M]):
+    data: M
+
+
+class _Listing(BaseModel, Generic[M]):
+    data: list[M]
+    limit: Annotated[
+        int, BeforeValidator(lambda value: value if isinstance(value, int) and value > 0 else 0)
+    ] = 0
+
+
+def _read(model: type[M], body: bytes) -> M:
+    try:
+        return model.model_validate_json(body)  # type: ignore[attr-defined, no-any-return] # M is a pydantic model
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise Malformed(f"`{where}`: {first['msg']}" if where else "it is not JSON") from None
+
+
+def _same(value: T) -> T:
+    return value
+
+
+def _one(model: type[M], convert: Callable[[M], T]) -> Callable[[bytes], T]:
+    """A parser for `{"data": {…}}`."""
+    envelope = _One[model]  # type: ignore[valid-type] # pydantic makes the model at run time
+    return lambda body: convert(_read(envelope, body).data)
+
+
+def _page(model: type[M], convert: Callable[[M], T], limit: int) -> Callable[[bytes], Page[T]]:
+    """A parser for `{"data": […], "limit": n}`; `limit` is the one asked for, if none is echoed."""
+    envelope = _Listing[model]  # type: ignore[valid-type] # as above
+
+    def parse(body: bytes) -> Page[T]:
+        listing = _read(envelope, body)
+        return Page(tuple(map(convert, listing.data)), listing.limit or limit)
+
+    return parse
 
 
 def list_connectors(limit: int) -> Call[Page[Connector]]:
@@ -56,14 +209,14 @@ def list_connectors(limit: int) -> Call[Page[Connector]]:
     return Call(
         "GET",
         "/v3/connectors",
-        replies.page(replies.connector, limit),
+        _page(Connector, _same, limit),
         query={"limit": str(limit)},
     )
 
 
 def get_connector(provider: Provider) -> Call[Connector]:
     """One connector; refused with status 404 where there is none."""
-    return Call("GET", f"/v3/connectors/{provider}", replies.one(replies.connector))
+    return Call("GET", f"/v3/connectors/{provider}", _one(Connector, _same))
 
 
 def create_connector(
@@ -71,8 +224,8 @@ def create_connector(
 ) -> Call[Connector]:
     """A new connector, made from an OAuth application of the provider; `tenant` is Microsoft's.
 
-    Not replayable: Nylas refuses a second connector for the same provider, so whoever does not
-    know whether the first call took effect reads before asking again.
+    Not replayable: Nylas refuses a second connector for the same provider. When it is unknown
+    whether the first call took effect, the connector is read before it is asked for again.
     """
     settings: dict[str, Json] = {"client_id": client_id, "client_secret": client_secret}
     if tenant is not None:
@@ -80,7 +233,7 @@ def create_connector(
     return Call(
         "POST",
         "/v3/connectors",
-        replies.one(replies.connector),
+        _one(Connector, _same),
         body={"name": str(provider), "provider": str(provider), "settings": settings},
         replayable=False,
     )
@@ -90,17 +243,17 @@ def list_credentials(provider: Provider, offset: int = 0) -> Call[Page[Credentia
     """One page of a connector's credentials, oldest first."""
     query = {"limit": str(PAGE_SIZE), "offset": str(offset), "order_by": "asc"}
     path = f"/v3/connectors/{provider}/creds"
-    return Call("GET", path, replies.page(replies.credential, PAGE_SIZE), query=query)
+    return Call("GET", path, _page(Credential, _same, PAGE_SIZE), query=query)
 
 
 def create_credential(
     provider: Provider, name: str, credential_type: CredentialType, credential_data: JsonObject
 ) -> Call[Credential]:
-    """A new credential. Replayable: with the same parameters Nylas gives back the one it has."""
+    """A new credential. Replayable: with the same parameters Nylas returns the one it has."""
     return Call(
         "POST",
         f"/v3/connectors/{provider}/creds",
-        replies.one(replies.credential),
+        _one(Credential, _same),
         body={
             "name": name,
             "credential_type": str(credential_type),
@@ -119,7 +272,7 @@ def update_credential(
     return Call(
         "PATCH",
         f"/v3/connectors/{provider}/creds/{quote(credential_id, safe='')}",
-        replies.one(replies.credential),
+        _one(Credential, _same),
         body={"credential_data": credential_data},
     )
 
@@ -132,11 +285,11 @@ def authenticate(provider: Provider, email: str, credential_id: str, scopes: str
     """
     settings: dict[str, Json] = {"credential_id": credential_id, "email_address": email}
     if scopes:
-        settings["scopes"] = split(scopes)
+        settings["scopes"] = split_scopes(scopes)
     return Call(
         "POST",
         "/v3/connect/custom",
-        replies.one(replies.grant),
+        _one(_Grant, _grant),
         body={"provider": str(provider), "settings": settings},
         subject=Subject.MAILBOX,
     )
@@ -149,26 +302,12 @@ def list_grants(
     sort_by: Literal["created_at", "updated_at"] = "created_at",
     order_by: Literal["asc", "desc"] = "asc",
     email: str | None = None,
-    since: int | None = None,
 ) -> Call[Page[Grant]]:
     """One page of the application's grants.
 
-    Oldest first, so that a grant made meanwhile lands behind the pages already read. `since` bounds
-    `created_at` (Unix seconds, inclusive), and nothing else.
+    Oldest first, so that a grant made meanwhile comes after the pages that were already read.
     """
     query = {"limit": str(limit), "offset": str(offset), "sort_by": sort_by, "order_by": order_by}
     if email is not None:
         query["email"] = email
-    if since is not None:
-        query["since"] = str(since)
-    return Call("GET", "/v3/grants", replies.page(replies.grant, limit), query=query)
-
-
-def get_grant(grant_id: str) -> Call[Grant]:
-    """One grant; refused with status 404 where there is none."""
-    return Call(
-        "GET",
-        f"/v3/grants/{quote(grant_id, safe='')}",
-        replies.one(replies.grant),
-        subject=Subject.MAILBOX,
-    )
+    return Call("GET", "/v3/grants", _page(_Grant, _grant, limit), query=query)

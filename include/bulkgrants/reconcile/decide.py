@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bulkgrants.model import (
     Actual,
     Awaiting,
+    Candidate,
     Change,
     Circumstances,
     Create,
@@ -20,6 +21,13 @@ from bulkgrants.model import (
     SkipReason,
 )
 
+GIVEN_UP_AFTER = timedelta(days=28)
+_FIRST_ESCROW = timedelta(hours=6)
+_LONGEST_ESCROW = timedelta(hours=23)
+"""A day, less the time that a run takes. A nightly run always begins at the same time and refuses
+some minutes later; with a full day, the next run would find the mailbox not yet due, and would try
+it only every other night."""
+
 
 def decide(
     desired: Desired | None, actual: Actual | None, circumstances: Circumstances
@@ -28,7 +36,8 @@ def decide(
 
     Reasons to leave it alone come first, the strongest before the weaker, so that a skip names
     what a person would have to change. A broken grant is renewed, never deleted and made again:
-    deleting is final (nylas-api.md §7.5). Raises ValueError where neither side knows the mailbox.
+    deleting is final (docs/nylas-api.md, Grants). Raises ValueError for a mailbox that neither side
+    knows.
     """
     if desired is not None:
         return _with_entry(desired, actual, circumstances)
@@ -40,9 +49,9 @@ def decide(
 def _with_entry(
     desired: Desired, actual: Actual | None, circumstances: Circumstances
 ) -> Change | Skip:
-    hindrance = _hindrance(actual, circumstances)
-    if hindrance is not None:
-        return hindrance
+    obstacle = _obstacle(actual, circumstances)
+    if obstacle is not None:
+        return obstacle
     if desired.credential_id is None:
         return Skip(SkipReason.CREDENTIAL_NOT_REGISTERED)
     if actual is None:
@@ -56,8 +65,8 @@ def _with_entry(
     return Skip(SkipReason.EQUAL)
 
 
-def _hindrance(actual: Actual | None, circumstances: Circumstances) -> Skip | None:
-    """What stands in the way of any change to a mailbox that should have a grant."""
+def _obstacle(actual: Actual | None, circumstances: Circumstances) -> Skip | None:
+    """What prevents any change to a mailbox that should have a grant."""
     standing, escrow, now = circumstances.standing, circumstances.escrow, circumstances.now
     if not standing.enabled:
         return Skip(SkipReason.TENANT_DISABLED)
@@ -92,3 +101,21 @@ def _without_entry(actual: Actual, circumstances: Circumstances) -> Change | Ski
 
 def _moment(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def is_new_orphan(candidate: Candidate) -> bool:
+    """Whether this is the first plan that finds the mailbox's grant without an entry."""
+    if candidate.desired is not None or candidate.actual is None or candidate.rejected:
+        return False
+    return candidate.actual.orphan_since is None
+
+
+def escrow_until(refusals: int, first_refused_at: datetime, now: datetime) -> datetime | None:
+    """When a mailbox is due after its n-th refusal in a row; None once it is given up.
+
+    After 6 and 12 hours, then daily, for 28 days from the first refusal.
+    """
+    if now - first_refused_at >= GIVEN_UP_AFTER:
+        return None
+    wait: timedelta = _FIRST_ESCROW * (1 << min(refusals - 1, 8))
+    return now + min(wait, _LONGEST_ESCROW)

@@ -8,96 +8,79 @@ from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from sqlalchemy import Engine, delete, func, select
-
 from bulkgrants.errors import Unavailable
-from bulkgrants.ledger import leases
-from bulkgrants.ledger.bulk import Cell, insert_rows
-from bulkgrants.ledger.grants import merge_listing
-from bulkgrants.ledger.runs import Run, note, require_unplanned
-from bulkgrants.ledger.tables import observed
-from bulkgrants.model import Grant
-from bulkgrants.nylas.calls import PAGE_SIZE, list_grants
-from bulkgrants.nylas.replies import Page
-from bulkgrants.nylas.retrying import send_with_retries_async
-from bulkgrants.ports import AsyncSender, Clock
-from bulkgrants.rosters.addresses import address_key
+from bulkgrants.ledger import staging
+from bulkgrants.ledger.database import Cell, Ledger
+from bulkgrants.ledger.rights import writing
+from bulkgrants.ledger.runs import note, require_unplanned
+from bulkgrants.model import Grant, Run
+from bulkgrants.nylas.calls import PAGE_SIZE, Page, list_grants
+from bulkgrants.nylas.sending import AsyncSender, send_patiently
+from bulkgrants.ports import Clock
+from bulkgrants.text import address_key
 
 _log = logging.getLogger(__name__)
 
-_AT_FIRST = 3  # pages that a list of two pages is asked for in vain, at most
+_AT_FIRST = 3
+"""Pages asked for at once at the beginning; of a short list, at most this many in vain."""
 _IN_FLIGHT = 32
 _PAGES_PER_WRITE = 20
-_COLUMNS = (
-    "application", "grant_id", "provider", "email", "status", "scopes", "credential_id",
-    "blocked", "created_at", "updated_at",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """What a listing brought."""
+    """What a listing returned."""
 
     pages: int
     staged: int
     """Grants with an address; a seam that was read twice counts twice."""
 
 
-async def observe(engine: Engine, sender: AsyncSender, run: Run, *, clock: Clock) -> int:
-    """List the grants that the run is about and merge them; gives how many mailboxes have one.
+async def observe(ledger: Ledger, sender: AsyncSender, run: Run, *, clock: Clock) -> int:
+    """List the grants that the run is about and merge them; returns how many mailboxes have one.
 
     Raises what `stage_grants` raises, and Unavailable where the ledger lost what was staged.
     """
-    listed = await stage_grants(engine, sender, run, clock=clock)
+    listed = await stage_grants(ledger, sender, run, clock=clock)
     _log.info("Listed %d grants on %d pages", listed.staged, listed.pages)
-    return await asyncio.to_thread(_merge, engine, run, listed, clock)
+    return await asyncio.to_thread(_merge, ledger, run, listed, clock)
 
 
-def _merge(engine: Engine, run: Run, listed: Listed, clock: Clock) -> int:
-    """Staging is unlogged on PostgreSQL: after a crash of the server all grants would look gone."""
-    with engine.begin() as connection:
-        require_unplanned(connection, run)
-        staged = connection.execute(
-            select(func.count())
-            .select_from(observed)
-            .where(observed.c.application == run.application)
-        ).scalar_one()
-        if staged != listed.staged:
-            raise Unavailable(
-                f"Of {listed.staged} grants listed {staged} are still staged in the ledger; "
-                "list them again."
-            )
-        seen = merge_listing(connection, run, clock())
-        note(connection, run.run_id, observed=seen)
+def _merge(ledger: Ledger, run: Run, listed: Listed, clock: Clock) -> int:
+    with writing(ledger, run, clock()) as write:
+        require_unplanned(write)
+        staging.require_listing(write, listed.staged)
+        seen = staging.merge_listing(write)
+        note(write, observed=seen)
     return seen
 
 
-async def stage_grants(engine: Engine, sender: AsyncSender, run: Run, *, clock: Clock) -> Listed:
+async def stage_grants(ledger: Ledger, sender: AsyncSender, run: Run, *, clock: Clock) -> Listed:
     """List the grants that the run is about, and stage them in `observed`.
 
     What an earlier, interrupted listing staged is dropped first. Memory holds some pages, never
     the list. Raises what the sender raises once retries are used up, Unavailable for a list with a
     gap, and Superseded for a run that is planned already or has lost its lease.
     """
-    await asyncio.to_thread(_clear, engine, run, clock)
+    await asyncio.to_thread(_clear, ledger, run, clock)
     pages = staged = 0
     waiting: list[tuple[Cell, ...]] = []
-    async for fresh in _pages(sender, run.scope.mailbox):
+    async for fresh in _pages(sender, run.selection.mailbox):
         pages += 1
-        # page by page: a thread that works long at a time keeps the loop from meeting its slots
+        # page by page: a thread that works for long makes the loop miss its slots
         waiting.extend(_rows(run.application, fresh))
         if pages % _PAGES_PER_WRITE == 0:
-            staged += await asyncio.to_thread(_stage, engine, run, waiting, clock)
+            staged += await asyncio.to_thread(_stage, ledger, run, waiting, clock)
             waiting = []
-    staged += await asyncio.to_thread(_stage, engine, run, waiting, clock)
+    staged += await asyncio.to_thread(_stage, ledger, run, waiting, clock)
     return Listed(pages, staged)
 
 
 async def _pages(sender: AsyncSender, mailbox: str | None) -> AsyncIterator[list[Grant]]:
-    """Each page's grants, without those that the page before has brought.
+    """The grants of each page, without those of the page before.
 
-    Neighbouring pages share one grant. Where they do not, a grant was deleted meanwhile and the
-    rest has moved up: the seam is read again, so that nothing falls between two pages.
+    Neighbouring pages share one grant. If they do not, a grant was deleted in the meantime and the
+    others moved up: the pages' seam is read again, so that no grant falls between two pages.
     """
     first = await _page(sender, 0, mailbox)
     yield list(first.items)
@@ -135,10 +118,10 @@ def _require_bridge(left: Page[Grant], seam: Page[Grant], right: Page[Grant], of
 async def _ahead(
     sender: AsyncSender, stride: int, mailbox: str | None
 ) -> AsyncIterator[tuple[int, Page[Grant]]]:
-    """The pages after the first, in order, some of them under way at the same time.
+    """The pages after the first, in order; several are requested at the same time.
 
-    No total is known, so pages are asked for until one comes back short; what was asked for beyond
-    it is dropped. Their number grows with the list, so that a short one costs few calls too many.
+    The total is unknown, so pages are requested until one comes back short; pages beyond it are
+    dropped. More are requested at once as the list goes on, so that a short list costs few calls.
     """
     under_way: deque[tuple[int, asyncio.Task[Page[Grant]]]] = deque()
     offset = stride
@@ -162,31 +145,22 @@ async def _ahead(
 
 async def _page(sender: AsyncSender, offset: int, mailbox: str | None) -> Page[Grant]:
     call = list_grants(limit=PAGE_SIZE, offset=offset, email=mailbox)
-    return await send_with_retries_async(sender, call, pause=asyncio.sleep)
+    return await send_patiently(sender, call)
 
 
-def _clear(engine: Engine, run: Run, clock: Clock) -> None:
-    with engine.begin() as connection:
-        require_unplanned(connection, run)
-        leases.renew(connection, run.lease, clock())
-        connection.execute(delete(observed).where(observed.c.application == run.application))
+def _clear(ledger: Ledger, run: Run, clock: Clock) -> None:
+    with writing(ledger, run, clock()) as write:
+        require_unplanned(write)
+        staging.clear_listing(write)
 
 
-def _stage(engine: Engine, run: Run, rows: list[tuple[Cell, ...]], clock: Clock) -> int:
-    """Write the rows; gives their number."""
-    with engine.begin() as connection:
-        leases.renew(connection, run.lease, clock())
-        insert_rows(connection, observed, _COLUMNS, rows)
-    return len(rows)
+def _stage(ledger: Ledger, run: Run, rows: list[tuple[Cell, ...]], clock: Clock) -> int:
+    with writing(ledger, run, clock()) as write:
+        return staging.stage_listing(write, rows)
 
 
 def _rows(application: str, grants: list[Grant]) -> list[tuple[Cell, ...]]:
-    """Grants without an address, such as virtual calendars, are no mailbox's and stay out."""
+    """Grants without an address, such as virtual calendars, belong to no mailbox and stay out."""
     return [
-        (
-            application, one.grant_id, one.provider, address_key(one.email), one.status,
-            one.scopes, one.credential_id, one.blocked, one.created_at, one.updated_at,
-        )
-        for one in grants
-        if one.email
-    ]  # fmt: skip
+        staging.listing_row(application, one, address_key(one.email)) for one in grants if one.email
+    ]

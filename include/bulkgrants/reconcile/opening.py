@@ -1,78 +1,111 @@
-"""Opens a run: the lease, then the question whether its roster may meet live grants."""
+"""Opens a run: decides what it may do with its roster, and takes the lease."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import date, datetime
 
-from sqlalchemy import Engine
-
-from bulkgrants.errors import Misconfigured
-from bulkgrants.ledger import leases, runs
-from bulkgrants.ledger.engine import reading
-from bulkgrants.ledger.runs import Run, Scope
-from bulkgrants.model import Mode
-from bulkgrants.reconcile.gate import Admission, RosterState, admit
-from bulkgrants.rosters.addresses import BadAddress, normalise_address
+from bulkgrants.errors import Misconfigured, Unavailable
+from bulkgrants.ledger import runs
+from bulkgrants.ledger.database import Ledger
+from bulkgrants.ledger.rights import take_lease, writing
+from bulkgrants.model import Mode, Run, RunKind, Selection
+from bulkgrants.text import BadAddress, normalise_address
 
 
-def scope_of(tenants: Iterable[str], mailbox: str | None) -> Scope:
-    """The scope that a person asked for. Raises Misconfigured for what is no mailbox address."""
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """The roster date a run is for, and what it may do."""
+
+    roster_date: date | None
+    mode: Mode
+    reason: str
+    """Why the run does nothing at all, in one sentence; empty where it goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class RosterState:
+    """The day a run is for, and which days the roster has."""
+
+    day: date
+    """The run's logical date."""
+    today: date
+    exact: bool
+    """Whether the run is for its day only, as scheduled and backfill runs are; a manual run takes
+    the newest roster that is not later than its day."""
+    dated: bool
+    """Whether the roster has one partition a day; a plain current table shows only the present."""
+    newest: date | None
+    """The newest partition; None where there is none."""
+
+
+def admit(mode: Mode, roster: RosterState, newest_applied: date | None) -> Admission:
+    """Decide what a run may do; `mode` is what it was started to do.
+
+    An old roster is never applied to the grants of today. Raises Unavailable where the day's
+    partition is not there yet, Misconfigured where the roster has no partition at all.
+    """
+    if not roster.dated:
+        if roster.exact and roster.day < roster.today:
+            reason = f"The roster is a current table, which does not show {roster.day}."
+            return Admission(None, Mode.AUDIT, reason)
+        return Admission(None, mode, "")
+    if roster.newest is None:
+        raise Misconfigured("The roster has no partition; load one.")
+    if roster.day > roster.newest and roster.exact:
+        raise Unavailable(
+            f"The roster has no partition for {roster.day} yet, the newest is {roster.newest}; "
+            "load it, and this task continues by itself.",
+            after=600.0,
+        )
+    if roster.day < roster.newest:
+        reason = f"This run is for {roster.day}, but the newest roster is {roster.newest}."
+        return Admission(roster.day, Mode.AUDIT, reason)
+    if newest_applied is not None and roster.newest < newest_applied:
+        reason = f"Roster {newest_applied} was applied already, and {roster.newest} is older."
+        return Admission(roster.newest, Mode.AUDIT, reason)
+    return Admission(roster.newest, mode, "")
+
+
+def selection_of(tenants: Iterable[str], mailbox: str | None) -> Selection:
+    """What a person asked a run to be about. Raises Misconfigured for a bad mailbox address."""
     if not mailbox:
-        return Scope(tenants=tuple(tenants))
+        return Selection(tenants=tuple(tenants))
     try:
-        return Scope(tenants=tuple(tenants), mailbox=normalise_address(mailbox))
+        return Selection(tenants=tuple(tenants), mailbox=normalise_address(mailbox))
     except BadAddress as error:
         raise Misconfigured(
-            f"The run is for one mailbox, but that is no address: {error}"
+            f"The run is for one mailbox, but the address cannot be used: {error}"
         ) from None
 
 
-def take_lease(engine: Engine, *, application: str, key: str, kind: str, now: datetime) -> Run:
-    """The run with this key, holding its application's lease; a second call gives the same run.
-
-    Raises LeaseHeld while another run of the application is under way.
-    """
-    with engine.begin() as connection:
-        run_id = runs.open_record(connection, application=application, key=key, kind=kind, now=now)
-    lease = leases.acquire(engine, application, run_id, now)
-    with engine.begin() as connection:
-        runs.note(connection, run_id, token=lease.token)
-    return runs.read_run(engine, run_id)
-
-
-def admit_run(engine: Engine, run: Run, admission: Admission, scope: Scope) -> Run:
-    """Record what the run is for and what it may do."""
-    with engine.begin() as connection:
-        runs.note(
-            connection,
-            run.run_id,
-            mode=admission.mode,
-            mode_reason=admission.reason,
-            roster_date=admission.roster_date,
-            tenants=list(scope.tenants) or None,
-            mailbox=scope.mailbox,
-        )
-    return runs.read_run(engine, run.run_id)
-
-
 def open_run(
-    engine: Engine,
+    ledger: Ledger,
     *,
     application: str,
     key: str,
-    kind: str,
+    kind: RunKind,
     mode: Mode,
-    scope: Scope,
+    selection: Selection,
     roster: RosterState,
     now: datetime,
 ) -> Run:
     """Open a run with all that it is for; safe to repeat until the run is planned.
 
-    Raises LeaseHeld or Unavailable while it has to wait, Misconfigured where waiting would not
-    help.
+    A second call with the same key returns the same run. Raises LeaseHeld or Unavailable while it
+    has to wait, Misconfigured where waiting does not help.
     """
-    with reading(engine).connect() as connection:
-        admission = admit(mode, roster, runs.newest_applied(connection, application))
-    run = take_lease(engine, application=application, key=key, kind=kind, now=now)
-    return admit_run(engine, run, admission, scope)
+    admission = admit(mode, roster, runs.newest_applied(ledger, application))
+    run_id = runs.open_record(ledger, application=application, key=key, kind=kind, now=now)
+    take_lease(ledger, application=application, run_id=run_id, now=now)
+    with writing(ledger, runs.read_run(ledger, run_id), now) as write:
+        runs.note(
+            write,
+            mode=admission.mode,
+            mode_reason=admission.reason,
+            roster_date=admission.roster_date,
+            tenants=list(selection.tenants) or None,
+            mailbox=selection.mailbox,
+        )
+    return runs.read_run(ledger, run_id)

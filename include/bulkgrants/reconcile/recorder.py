@@ -5,20 +5,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import timedelta
 
-from sqlalchemy import Connection, Engine
-
-from bulkgrants.ledger.leases import LEASE_TERM
+from bulkgrants.ledger import changes
+from bulkgrants.ledger.database import Ledger
+from bulkgrants.ledger.onboarding import lose_consent
+from bulkgrants.ledger.rights import LEASE_TERM, Writing, writing
+from bulkgrants.ledger.staging import Owned, own
 from bulkgrants.ledger.tenants import quarantine
+from bulkgrants.model import BatchClaim, EndedAttempt, EscrowRecord, Granted, NotGranted
 from bulkgrants.ports import Clock
-from bulkgrants.reconcile import losing, outcomes, queue
-from bulkgrants.reconcile.tally import QUARANTINE
+from bulkgrants.reconcile.decide import escrow_until
 
-_EVERY = 0.25
+QUARANTINE = timedelta(hours=6)
+"""How long a tenant is left alone before its mailboxes are tried again."""
+_WRITE_EVERY = 0.25
 _KEEP_LEASE_EVERY = LEASE_TERM / 5
-_SAY_EVERY = 10.0
+_LOG_EVERY = 10.0
 _log = logging.getLogger(__name__)
 
 
@@ -32,37 +37,37 @@ class Quarantined:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A Microsoft tenant whose consent is honoured no more."""
+    """A Microsoft tenant whose consent is no longer honoured."""
 
     tenant: str
 
 
-Event = queue.Ended | outcomes.Granted | outcomes.NotGranted | Quarantined | Lost
+Event = EndedAttempt | Granted | NotGranted | Quarantined | Lost
 
 
 class Recorder:
     """Collects events on the event loop and writes them from a thread."""
 
-    def __init__(self, engine: Engine, claim: queue.Claim, clock: Clock) -> None:
-        self._engine = engine
+    def __init__(self, ledger: Ledger, claim: BatchClaim, clock: Clock) -> None:
+        self._ledger = ledger
         self._claim = claim
         self._clock = clock
         self._events: list[Event] = []
         self._written_at = clock()
         self._done = 0
-        self._said_at = time.monotonic()
+        self._logged_at = time.monotonic()
 
     def add(self, *events: Event) -> None:
-        """Note what happened; it is in the ledger a moment later."""
+        """Note what happened; it reaches the ledger a moment later."""
         self._events.extend(events)
 
     async def run(self) -> None:
-        """Write now and then, until cancelled; also where nothing happens, to keep the lease.
+        """Write now and then, until cancelled; also when nothing happens, to keep the lease.
 
-        Raises Superseded where somebody else has taken over.
+        Raises Superseded where another process has taken over.
         """
         while True:
-            await asyncio.sleep(_EVERY)
+            await asyncio.sleep(_WRITE_EVERY)
             if self._events or self._clock() - self._written_at >= _KEEP_LEASE_EVERY:
                 await self._write_down()
 
@@ -72,7 +77,7 @@ class Recorder:
             await self._write_down()
 
     async def _write_down(self) -> None:
-        """A write that has begun is waited for, even where the task is cancelled meanwhile."""
+        """Wait for a write that has begun, even if the task is cancelled meanwhile."""
         events, self._events = self._events, []
         writing = asyncio.create_task(asyncio.to_thread(self._write, events))
         try:
@@ -83,31 +88,74 @@ class Recorder:
 
     def _write(self, events: list[Event]) -> None:
         now = self._clock()
-        done = [one for one in events if isinstance(one, (outcomes.Granted, outcomes.NotGranted))]
-        with self._engine.begin() as connection:
-            queue.require_claim(connection, self._claim, now)
-            queue.end_attempts(
-                connection, self._claim, [one for one in events if isinstance(one, queue.Ended)]
-            )
-            outcomes.record(connection, self._claim, done)
-            lost = self._leave_alone(connection, events, now)
-        losing.say(lost)
+        done = [one for one in events if isinstance(one, Granted | NotGranted)]
+        with writing(self._ledger, self._claim, now) as write:
+            changes.end_attempts(write, [one for one in events if isinstance(one, EndedAttempt)])
+            _record(write, done)
+            for one in events:
+                if isinstance(one, Quarantined):
+                    quarantine(write, one.tenant, until=now + QUARANTINE, reason=one.reason)
+            losing = [one.tenant for one in events if isinstance(one, Lost)]
+            lost = lose_consent(write, losing) if losing else []
+        log_lost_consents(lost)
         self._written_at = now
-        self._say(len(done))
+        self._log_progress(len(done))
 
-    def _leave_alone(self, connection: Connection, events: list[Event], now: datetime) -> list[str]:
-        """Quarantine and lose whom the events name; gives those that lost their consent now."""
-        application = self._claim.run.application
-        for one in events:
-            if isinstance(one, Quarantined):
-                until = now + QUARANTINE
-                quarantine(connection, application, one.tenant, until=until, reason=one.reason)
-        tenants = [one.tenant for one in events if isinstance(one, Lost)]
-        return losing.lose(connection, application, tenants)
-
-    def _say(self, done: int) -> None:
+    def _log_progress(self, done: int) -> None:
         self._done += done
-        if time.monotonic() - self._said_at >= _SAY_EVERY:
-            self._said_at = time.monotonic()
+        if time.monotonic() - self._logged_at >= _LOG_EVERY:
+            self._logged_at = time.monotonic()
             size = self._claim.last_seq - self._claim.first_seq + 1
             _log.info("Batch %d: %d of up to %d changes done", self._claim.batch, self._done, size)
+
+
+def _record(write: Writing[BatchClaim], done: Sequence[changes.Done]) -> None:
+    """Write outcomes, the grants they made, and what goes into and out of escrow."""
+    granted = [one for one in done if isinstance(one, Granted)]
+    changes.finish(write, done)
+    own(
+        write,
+        [
+            Owned(one.change.provider, one.change.email, one.change.tenant, one.grant)
+            for one in granted
+        ],
+    )
+    changes.take_out_of_escrow(write, [(one.change.provider, one.change.email) for one in granted])
+    refusals = [one for one in done if isinstance(one, NotGranted) and one.concerns_mailbox]
+    if refusals:
+        mailboxes = [(one.change.provider, one.change.email) for one in refusals]
+        known = changes.read_escrow(write, mailboxes)
+        changes.put_into_escrow(
+            write,
+            [
+                _escrow_record(one, known.get(mailbox))
+                for one, mailbox in zip(refusals, mailboxes, strict=True)
+            ],
+        )
+
+
+def _escrow_record(one: NotGranted, before: EscrowRecord | None) -> EscrowRecord:
+    """The mailbox of a refusal in escrow, after the refusals before this one."""
+    count = before.refusals + 1 if before else 1
+    since = before.first_refused_at if before else one.at
+    return EscrowRecord(
+        provider=one.change.provider,
+        email=one.change.email,
+        tenant=one.change.tenant,
+        reason=one.reason,
+        code=one.code,
+        message=one.message,
+        refusals=count,
+        first_refused_at=since,
+        due_at=escrow_until(count, since, one.at),
+    )
+
+
+def log_lost_consents(lost: Iterable[str]) -> None:
+    """Tell the on-call engineer what has happened, and what follows."""
+    for tenant in lost:
+        _log.warning(
+            "Tenant %s has lost its admin's consent: Microsoft refuses its mailboxes for want of "
+            "it. Its grants are left as they are, and onboard_tenants will ask the admin again.",
+            tenant,
+        )

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, case, func, select
-
-from bulkgrants.ledger import leases, runs
-from bulkgrants.ledger.tables import attempts, changes, rejects, skips, tenants
-from bulkgrants.ledger.tables import runs as runs_table
-from bulkgrants.model import ChangeKind, Mode, Outcome
-from bulkgrants.reconcile.losing import UNCONSENTED
-from bulkgrants.reconcile.verify import DRIFT, VERIFIED
+from bulkgrants.ledger import reports, runs
+from bulkgrants.ledger.database import Ledger, Reading
+from bulkgrants.model import MADE, ChangeKind, ChangeState, Mode, Outcome, Run, Verification
 from bulkgrants.text import markdown_cell
 
-_MADE = (Outcome.GRANTED, Outcome.RENEWED, Outcome.RESCOPED)
-_OUTCOMES = {*Outcome, VERIFIED, DRIFT, "open", "held", "attempts"}
+_APPLIED = {*Outcome, *Verification, "open", ChangeState.HELD, "attempts"}
 _MODE_WORDS = {Mode.APPLY: "apply", Mode.DRY_RUN: "dry run", Mode.AUDIT: "audit"}
 _MODE_PHRASES = {Mode.DRY_RUN: "a dry run", Mode.AUDIT: "an audit"}
+
+Cells: TypeAlias = tuple[object, ...]
 
 _AT_MOST = 50
 """Rows of each list; the ledger has them all."""
@@ -37,21 +34,18 @@ class Report:
     """One sentence."""
 
 
-def close_run(engine: Engine, run: runs.Run, now: datetime) -> Report:
+def close_run(ledger: Ledger, run: Run, now: datetime) -> Report:
     """Write the report into the run's record, close it, and give the lease back.
 
     Safe to repeat: the report is made anew from the ledger's records.
     """
-    with engine.begin() as connection:
+    with runs.closing(ledger, run, now) as connection:
         report = _report(connection, run)
-        runs.note(
-            connection, run.run_id, report=report.markdown, counts=report.counts, closed_at=now
-        )
-        leases.release(connection, run.lease, now)
+        runs.write_report(connection, run, now, report=report.markdown, counts=report.counts)
     return report
 
 
-def _report(connection: Connection, run: runs.Run) -> Report:
+def _report(connection: Reading, run: Run) -> Report:
     counts = _counts(connection, run)
     turned_away = bool(run.mode_reason)
     complete = turned_away or (run.planned_at is not None and not counts.get("open"))
@@ -65,37 +59,16 @@ def _report(connection: Connection, run: runs.Run) -> Report:
     return Report("\n\n".join(parts) + "\n", counts, complete, headline)
 
 
-def _counts(connection: Connection, run: runs.Run) -> dict[str, int]:
+def _counts(connection: Reading, run: Run) -> dict[str, int]:
     """The plan's counts, then the outcomes', all of whole mailboxes but `attempts`."""
-    planned = connection.execute(
-        select(runs_table.c.counts).where(runs_table.c.id == run.run_id)
-    ).scalar_one()
-    mine = changes.c.run_id == run.run_id
-    fate = case(
-        (changes.c.state == "done", changes.c.outcome),
-        (changes.c.state == "held", "held"),
-        else_="open",
-    )
-    outcomes = connection.execute(select(fate, func.count()).where(mine).group_by(fate))
-    verdicts = connection.execute(
-        select(changes.c.verified, func.count())
-        .where(mine, changes.c.verified.is_not(None))
-        .group_by(changes.c.verified)
-    )
-    made = connection.execute(
-        select(func.count()).select_from(attempts).where(attempts.c.run_id == run.run_id)
-    ).scalar_one()
-    counts = {label: count for label, count in (planned or {}).items() if label not in _OUTCOMES}
-    applied = {label: count for label, count in [*outcomes, *verdicts] if _counted(run, label)}
-    return counts | applied | ({"attempts": made} if made else {})
+    planned = reports.planned_counts(connection, run)
+    applied = reports.applied_counts(connection, run)
+    if run.mode is not Mode.APPLY:
+        applied.pop("open", None)  # a run that only plans never meant to apply
+    return {label: count for label, count in planned.items() if label not in _APPLIED} | applied
 
 
-def _counted(run: runs.Run, label: str) -> bool:
-    """A run that only plans leaves nothing open: it never meant to apply."""
-    return label != "open" or run.mode is Mode.APPLY
-
-
-def _headline(run: runs.Run, counts: dict[str, int]) -> str:
+def _headline(run: Run, counts: dict[str, int]) -> str:
     if run.mode_reason:
         return f"Nothing was written to Nylas. {run.mode_reason}"
     if run.planned_at is None:
@@ -103,87 +76,68 @@ def _headline(run: runs.Run, counts: dict[str, int]) -> str:
     wanted = sum(counts.get(kind, 0) for kind in ChangeKind if kind is not ChangeKind.REVOKE)
     if run.mode is not Mode.APPLY:
         return f"{wanted} changes planned, none applied: this was {_MODE_PHRASES[run.mode]}."
-    made = sum(counts.get(outcome, 0) for outcome in _MADE)
+    made = sum(counts.get(outcome, 0) for outcome in MADE.values())
     words = [f"{wanted} changes planned", f"{made} made"]
     words += [f"{counts[word]} {word}" for word in ("refused", "skipped", "open") if word in counts]
     return f"{', '.join(words)}; {counts.get('unchanged', 0)} mailboxes were as they should be."
 
 
-def _facts(run: runs.Run) -> str:
-    scope = "all tenants"
-    if run.scope.tenants:
-        scope = "tenants " + ", ".join(markdown_cell(name, 60) for name in run.scope.tenants[:20])
-    if run.scope.mailbox:
-        scope += f", mailbox {markdown_cell(run.scope.mailbox, 120)} only"
+def _facts(run: Run) -> str:
+    selected = "all tenants"
+    if run.selection.tenants:
+        selected = "tenants " + ", ".join(
+            markdown_cell(name, 60) for name in run.selection.tenants[:20]
+        )
+    if run.selection.mailbox:
+        selected += f", mailbox {markdown_cell(run.selection.mailbox, 120)} only"
     return "\n".join(
         [
             f"- application: `{run.application}`",
             f"- roster: {run.roster_date or 'current table'}",
-            f"- mode: {_MODE_WORDS[run.mode]}, {scope}",
+            f"- mode: {_MODE_WORDS[run.mode]}, {selected}",
             f"- opened: {run.opened_at:%Y-%m-%d %H:%M:%S} UTC",
         ]
     )
 
 
-def _lists(
-    connection: Connection, run: runs.Run
-) -> list[tuple[str, tuple[str, ...], Sequence[Row[*tuple[object, ...]]]]]:
-    mine = changes.c.run_id == run.run_id
-    who = (changes.c.tenant, changes.c.email)
-    queries = [
+def _lists(connection: Reading, run: Run) -> list[tuple[str, tuple[str, ...], list[Cells]]]:
+    """Title, head and rows of each list, one row more than is shown."""
+    rows = reports.run_rows(connection, run, _AT_MOST + 1)
+    return [
         (
             "Consent lost: onboard_tenants asks the admin again",
             ("tenant",),
-            select(changes.c.tenant)
-            .distinct()
-            .join(tenants, _of_its_tenant(run))
-            .where(mine, UNCONSENTED, tenants.c.awaiting.is_not(None))
-            .order_by(changes.c.tenant),
+            [tuple(row) for row in rows.lost_consent],
         ),
         (
             "Refused or skipped while applying",
-            ("tenant", "mailbox", "outcome", "reason"),
-            select(*who, changes.c.outcome, changes.c.reason + ": " + changes.c.message)
-            .where(mine, changes.c.outcome.in_((Outcome.REFUSED, Outcome.SKIPPED)))
-            .order_by(changes.c.seq),
+            ("tenant", "mailbox", "outcome", "reason", "what was said"),
+            [
+                (row.tenant, row.email, row.outcome, row.reason, row.message)
+                for row in rows.not_granted
+            ],
         ),
         (
             "Drift: applied, but not found so afterwards",
             ("tenant", "mailbox", "change"),
-            select(*who, changes.c.kind)
-            .where(mine, changes.c.verified == DRIFT)
-            .order_by(changes.c.seq),
+            [tuple(row) for row in rows.drift],
         ),
         (
             "Owned orphans past their grace: held, nothing is deleted",
             ("tenant", "mailbox", "grant"),
-            select(*who, changes.c.grant_id)
-            .where(mine, changes.c.state == "held")
-            .order_by(changes.c.seq),
+            [tuple(row) for row in rows.held],
         ),
         (
             "Skipped with a reason",
             ("tenant", "mailbox", "reason", "detail"),
-            select(skips.c.tenant, skips.c.email, skips.c.reason, skips.c.detail)
-            .where(skips.c.run_id == run.run_id)
-            .order_by(skips.c.reason, skips.c.email),
+            [tuple(row) for row in rows.skipped],
         ),
         (
             "Rejected roster rows",
             ("row", "tenant", "email", "what to change"),
-            select(rejects.c.row_number, rejects.c.tenant, rejects.c.email, rejects.c.sentence)
-            .where(rejects.c.run_id == run.run_id)
-            .order_by(rejects.c.row_number),
+            [tuple(row) for row in rows.rejected],
         ),
     ]
-    return [
-        (title, head, connection.execute(query.limit(_AT_MOST + 1)).all())
-        for title, head, query in queries
-    ]
-
-
-def _of_its_tenant(run: runs.Run) -> ColumnElement[bool]:
-    return and_(tenants.c.application == run.application, tenants.c.tenant == changes.c.tenant)
 
 
 def _table(title: str, head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:

@@ -1,4 +1,4 @@
-"""Reads single cells as warehouses give them: text, nulls, lists, and what should be neither."""
+"""Reads single cells as drivers return them: text, nulls, lists, and anything else."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bulkgrants.scopes import IDENTITY_SCOPES, canonical
-from bulkgrants.text import bounded, trimmed
+from bulkgrants.text import IDENTITY_SCOPES, bounded, canonical_scopes, trimmed
 
 _SCOPE = re.compile(r"[A-Za-z][A-Za-z0-9:/._~%+-]*")
 
@@ -122,8 +121,8 @@ def read_scopes(text: str) -> str:
     parts = re.split(r"[\s,;]+", text)
     bad = next((part for part in parts if part and not _SCOPE.fullmatch(part)), None)
     if bad is not None:
-        raise UnreadableScopes(f'"{bounded(bad, 60)}" is no scope')
-    scopes = canonical(parts)
+        raise UnreadableScopes(f'"{bounded(bad, 60)}" is not a scope')
+    scopes = canonical_scopes(parts)
     if not scopes and any(part in IDENTITY_SCOPES for part in parts):
         raise UnreadableScopes("it names only identity scopes, which Nylas adds by itself")
     return scopes

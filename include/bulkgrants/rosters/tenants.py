@@ -2,42 +2,107 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
-import sqlalchemy as sa
-from sqlalchemy import Engine
-
 from bulkgrants.errors import Misconfigured
-from bulkgrants.model import Provider, Tenant
-from bulkgrants.rosters.addresses import BadAddress, normalise_address
-from bulkgrants.rosters.cells import read_cell
-from bulkgrants.rosters.microsoft import MICROSOFT_COLUMNS, MicrosoftCells, microsoft_cells
-from bulkgrants.rosters.rejects import quoted
-from bulkgrants.rosters.sources import Source, labelled
-from bulkgrants.rosters.tenant_row import TenantRow
-from bulkgrants.rosters.warehouse import reading, resolve_columns
-from bulkgrants.text import bounded, trimmed
+from bulkgrants.model import COMMON, DEFAULT_GRACE, Provider, Tenant
+from bulkgrants.rosters.cells import (
+    NotText,
+    UnreadableScopes,
+    lists_as_json,
+    objects,
+    read_cell,
+    read_scopes,
+)
+from bulkgrants.rosters.warehouse import Source, Warehouse, read_rows
+from bulkgrants.text import (
+    BadAddress,
+    bounded,
+    canonical_scopes,
+    is_guid,
+    normalise_address,
+    quoted,
+    split_scopes,
+    trimmed,
+)
 
-DEFAULT_GRACE_DAYS = 7
+DEFAULT_GRACE_DAYS = DEFAULT_GRACE.days
 _LONGEST_GRACE_DAYS = 3650
 _YES = frozenset({"true", "t", "yes", "y", "1", "on"})
 _NO = frozenset({"false", "f", "no", "n", "0", "off"})
+MICROSOFT_COLUMNS = ("microsoft_tenant", "consent_scopes", "azure_manifest")
+"""What must be empty for any other provider."""
+DEFAULT_REQUIRED = "User.Read.All"
+"""Without it Nylas cannot look up a mailbox, so every application has it."""
+
+_DOMAIN = re.compile(
+    r"(?=.{4,253}\Z)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+(?:[a-z]{2,63}|xn--[a-z0-9-]{1,59})"
+)
+_MANY = ("organizations", "consumers")
+_GRAPH = re.compile(r"\Ahttps://graph\.microsoft\.com/", re.IGNORECASE)
+_PERMISSION = re.compile(r"[A-Za-z][A-Za-z0-9._-]*")
+_FILE = re.compile(r"[^./\\][^/\\]*\.json")
+_LONGEST_FILE = 100
 
 
-def read_tenants(engine: Engine, source: Source) -> list[Tenant]:
+@dataclass(frozen=True, slots=True)
+class TenantRow:
+    """The cells of one row, under our names for the columns."""
+
+    source: Source
+    number: int
+    """Counted from 1, in the order in which the warehouse gave the rows."""
+    cells: Mapping[str, object]
+
+    def wrong(self, column: str, what: str) -> Misconfigured:
+        """The error for one cell; `what` says what is wrong and what to write."""
+        tenant = self.cells.get("tenant")
+        of = f" (tenant {quoted(tenant)})" if isinstance(tenant, str) and tenant.strip() else ""
+        return Misconfigured(
+            f"Row {self.number}{of} of the {self.source.shown}, column `{column}`: {what}"
+        )
+
+    def text(self, column: str) -> str:
+        """The trimmed cell; empty for null or without the column. Raises Misconfigured."""
+        cell = read_cell(self.cells.get(column))
+        if isinstance(cell, NotText):
+            raise self.wrong(
+                column,
+                f"it holds {quoted(cell.shown)} ({cell.kind}); make the column a text or cast it "
+                "in a query.",
+            )
+        text = trimmed(cell or "")
+        if text != bounded(text, max(len(text), 1)):
+            raise self.wrong(column, f"{quoted(text)} holds unprintable characters; remove them.")
+        return text
+
+    def required(self, column: str, meaning: str) -> str:
+        """The trimmed cell. Raises Misconfigured where it is empty."""
+        text = self.text(column)
+        if not text:
+            raise self.wrong(column, f"it is empty; write {meaning}.")
+        return text
+
+    def scopes(self, column: str) -> str:
+        """The cell's canonical scopes: a text, a JSON array or an array. Raises Misconfigured."""
+        listed = lists_as_json(objects([self.cells.get(column)]))[0]
+        row = replace(self, cells={**self.cells, column: listed})
+        try:
+            return read_scopes(row.text(column))
+        except UnreadableScopes as error:
+            raise self.wrong(column, f"{error}; separate the scopes by blanks.") from None
+
+
+def read_tenants(warehouse: Warehouse, source: Source) -> list[Tenant]:
     """Every tenant of the table, in its order; columns that we do not know are ignored.
 
     Raises Misconfigured, naming the tenant or row, the column and what to write instead.
     """
-    with reading(engine, source) as connection:
-        resolved = resolve_columns(connection, source)
-        origin = source.origin(dict.fromkeys(resolved.values()))
-        rows = connection.execute(sa.select(*labelled(origin, resolved))).mappings().all()
-    tenants = [
-        _tenant(TenantRow(source, number, {str(name): cell for name, cell in row.items()}))
-        for number, row in enumerate(rows, 1)
-    ]
+    rows = enumerate(read_rows(warehouse, source), 1)
+    tenants = [_tenant(TenantRow(source, number, row)) for number, row in rows]
     if not tenants:
         raise Misconfigured(
             f"The {source.shown} has no rows; without tenants every roster row would be rejected, "
@@ -84,7 +149,7 @@ def _provider(row: TenantRow) -> Provider:
         return Provider(written.lower())
     except ValueError:
         raise row.wrong(
-            "provider", f"{quoted(written)} is no provider known here; write {known}."
+            "provider", f"{quoted(written)} is not a known provider; write {known}."
         ) from None
 
 
@@ -120,7 +185,7 @@ def _canary(row: TenantRow) -> str:
     except BadAddress as error:
         raise row.wrong(
             "canary",
-            f"{quoted(written)} is no mailbox address ({str(error).rstrip('.')}); write the "
+            f"{quoted(written)} is not a mailbox address ({str(error).rstrip('.')}); write the "
             "address of one mailbox of the tenant, or leave it empty.",
         ) from None
 
@@ -133,7 +198,7 @@ def _grace(row: TenantRow) -> timedelta:
     if isinstance(cell, bool) or not 0 <= days <= _LONGEST_GRACE_DAYS:
         raise row.wrong(
             "grace_days",
-            f"{quoted(str(cell))} is no number of days; write a whole number from 0 to "
+            f"{quoted(str(cell))} is not a number of days; write a whole number from 0 to "
             f"{_LONGEST_GRACE_DAYS}, or leave it empty for {DEFAULT_GRACE_DAYS}.",
         )
     return timedelta(days=days)
@@ -187,3 +252,75 @@ def _refuse_contradictions(tenants: Sequence[Tenant], source: Source) -> None:
                     f"{what} ({quoted(theirs)}, {quoted(ours)}); write the same `{column}`, or "
                     "give each its own credential."
                 )
+
+
+@dataclass(frozen=True, slots=True)
+class MicrosoftCells:
+    """What a row says of its Microsoft tenant; empty throughout for other providers."""
+
+    tenant: str = ""
+    required: str = ""
+    consent_scopes: str = ""
+    azure_manifest: str = ""
+
+
+def microsoft_cells(row: TenantRow) -> MicrosoftCells:
+    """The cells of a Microsoft tenant. Raises Misconfigured for the first that is wrong."""
+    tenant = _microsoft_tenant(row)
+    return MicrosoftCells(tenant, _required(row), _consent_scopes(row, tenant), _manifest(row))
+
+
+def _microsoft_tenant(row: TenantRow) -> str:
+    column = "microsoft_tenant"
+    tenant = row.text(column).lower()
+    if tenant in _MANY:
+        raise row.wrong(
+            column,
+            f"{quoted(tenant)} means many tenants at once, which Nylas takes only as "
+            f"`{COMMON}`; write that, or the tenant's id.",
+        )
+    if tenant and tenant != COMMON and not is_guid(tenant) and not _DOMAIN.fullmatch(tenant):
+        raise row.wrong(
+            column,
+            f"{quoted(tenant)} is not a Microsoft tenant; write its id (a GUID), one of its "
+            f"domains (such as contoso.onmicrosoft.com) or `{COMMON}`, or leave it empty.",
+        )
+    return tenant
+
+
+def _required(row: TenantRow) -> str:
+    column = "scopes"
+    names = [_GRAPH.sub("", scope) for scope in split_scopes(row.scopes(column))]
+    for name in names:
+        if not _PERMISSION.fullmatch(name):
+            raise row.wrong(
+                column,
+                f"{quoted(name)} is not an application permission of Microsoft Graph; write short "
+                "names such as User.Read.All, or leave it empty.",
+            )
+    return canonical_scopes(names) or DEFAULT_REQUIRED
+
+
+def _consent_scopes(row: TenantRow, tenant: str) -> str:
+    column = "consent_scopes"
+    scopes = row.scopes(column)
+    if scopes and tenant in {"", COMMON}:
+        raise row.wrong(
+            column,
+            "a consent link can ask for scopes of its own only where `microsoft_tenant` names one "
+            f"tenant, and it is {quoted(tenant) if tenant else 'empty'}; empty this cell, or write "
+            "the tenant's id there.",
+        )
+    return scopes
+
+
+def _manifest(row: TenantRow) -> str:
+    column = "azure_manifest"
+    name = row.text(column)
+    if name and (len(name) > _LONGEST_FILE or not _FILE.fullmatch(name)):
+        raise row.wrong(
+            column,
+            f"{quoted(name)} is not a plain file name; write one of at most {_LONGEST_FILE} "
+            "characters that ends in .json, without a folder and without a leading dot.",
+        )
+    return name

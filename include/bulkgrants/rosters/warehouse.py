@@ -1,9 +1,14 @@
-"""Connects to the warehouse to read, finds a source's columns, and words what goes wrong."""
+"""The warehouse: where roster and tenants are, how they are read, and which days there are."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
+from typing import TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
@@ -11,33 +16,142 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
 from bulkgrants.errors import Misconfigured, Unavailable
-from bulkgrants.rosters.sources import OPTIONAL, REQUIRED, Source
 from bulkgrants.text import bounded
 
+Warehouse: TypeAlias = Engine
+"""The database with the roster and the tenants. Everything in this file only reads it."""
+
+_QUERY = re.compile(r"(select|with)\b", re.IGNORECASE)
 _SHOWN_COLUMNS = 40
 
 
-def read_only(engine: Engine) -> Engine:
+class SourceKind(StrEnum):
+    """What a source holds; the value is the word used in settings and messages."""
+
+    ROSTER = "roster"
+    TENANTS = "tenants"
+
+
+REQUIRED = {
+    SourceKind.ROSTER: ("tenant", "email"),
+    SourceKind.TENANTS: ("tenant", "provider", "credential", "secret_conn_id"),
+}
+OPTIONAL = {
+    SourceKind.ROSTER: ("scopes", "credential", "provider", "roster_date"),
+    SourceKind.TENANTS: (
+        "scopes",
+        "grace_days",
+        "enabled",
+        "microsoft_tenant",
+        "canary",
+        "consent_scopes",
+        "azure_manifest",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A table or query of the warehouse. Make it with `roster_source` or `tenants_source`."""
+
+    kind: SourceKind
+    schema: str | None
+    table: str
+    """The table's name; empty for a query."""
+    query: str
+    """A statement that starts with SELECT or WITH; empty for a table."""
+    columns: Mapping[str, str]
+    """Our column names to theirs, where they differ."""
+
+    @property
+    def shown(self) -> str:
+        """The source in the words of a message: its name, or that it is a query."""
+        if self.query:
+            return f"{self.kind} query"
+        name = f"{self.schema}.{self.table}" if self.schema else self.table
+        return f'{self.kind} table "{bounded(name, 100)}"'
+
+    @property
+    def mapping_setting(self) -> str:
+        """The name of the setting that maps columns."""
+        return f"{self.kind}_columns"
+
+    def origin(self, columns: Iterable[str] = ()) -> sa.FromClause:
+        """What to select from, with its columns by the warehouse's names."""
+        named: list[sa.ColumnClause[object]] = [sa.column(name) for name in columns]
+        if self.query:
+            # text() would take a colon for a parameter; the line end closes a trailing comment
+            escaped = self.query.replace(":", r"\:") + "\n"
+            return sa.text(escaped).columns(*named).subquery("source")
+        return sa.table(self.table, *named, schema=self.schema)
+
+
+def labelled(origin: sa.FromClause, resolved: Mapping[str, str]) -> list[sa.Label[object]]:
+    """Columns of an origin under our names; `resolved` maps ours to the warehouse's."""
+    return [origin.c[theirs].label(ours) for ours, theirs in resolved.items()]
+
+
+def roster_source(origin: str, columns: Mapping[str, str] | None = None) -> Source:
+    """The roster: a table name, `schema.table` or a query, and our column names mapped to theirs.
+
+    Raises Misconfigured for an empty origin, a name of three parts, or an unknown column of ours.
+    """
+    return _source(SourceKind.ROSTER, origin, columns or {})
+
+
+def tenants_source(origin: str, columns: Mapping[str, str] | None = None) -> Source:
+    """The tenants: as `roster_source`."""
+    return _source(SourceKind.TENANTS, origin, columns or {})
+
+
+def _source(kind: SourceKind, origin: str, columns: Mapping[str, str]) -> Source:
+    written = origin.strip().rstrip(";").rstrip()
+    if not written:
+        raise Misconfigured(
+            f"No {kind} source is set; name a table, schema.table or a query that starts with "
+            f"SELECT or WITH in the setting `{kind}`."
+        )
+    known = (*REQUIRED[kind], *OPTIONAL[kind])
+    for ours, theirs in columns.items():
+        if ours not in known or not theirs.strip():
+            raise Misconfigured(
+                f"The setting `{kind}_columns` maps {bounded(repr(ours), 80)} to "
+                f"{bounded(repr(theirs), 80)}; map only {', '.join(known)}, each to the name of a "
+                "column."
+            )
+    mapping = {ours: theirs.strip() for ours, theirs in columns.items()}
+    if _QUERY.match(written):
+        return Source(kind, None, "", written, mapping)
+    parts = [part.strip() for part in written.split(".")]
+    if len(parts) > 2 or not all(parts):  # noqa: PLR2004 - schema and table
+        raise Misconfigured(
+            f"The setting `{kind}` is {bounded(repr(written), 100)}, which is neither a table nor "
+            "schema.table; for anything else write a query that starts with SELECT or WITH."
+        )
+    return Source(kind, parts[0] if len(parts) > 1 else None, parts[-1], "", mapping)
+
+
+def read_only(warehouse: Warehouse) -> Engine:
     """The same warehouse for transactions that only read.
 
-    PostgreSQL enforces it; a SQLite file that is also the ledger takes no write lock. Databases
-    that know neither option ignore it, and nothing here ever sends anything but SELECT.
+    PostgreSQL enforces it; a SQLite file that is also the ledger takes no write lock. Other
+    databases ignore both options, and nothing here ever sends anything but SELECT.
     """
-    return engine.execution_options(postgresql_readonly=True, reads_only=True)
+    return warehouse.execution_options(postgresql_readonly=True, reads_only=True)
 
 
 @contextmanager
-def reading(engine: Engine, source: Source) -> Iterator[Connection]:
-    """A connection to read the source; what goes wrong meanwhile becomes our error.
+def warehouse_connection(warehouse: Warehouse, source: Source) -> Iterator[Connection]:
+    """A connection to read the source; a failure becomes an error of ours.
 
     Raises Misconfigured, or Unavailable where the connection was lost after it was made.
     """
     try:
-        connection = read_only(engine).connect()
+        connection = read_only(warehouse).connect()
     except SQLAlchemyError as error:
         cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
         raise Misconfigured(
-            f"The {source.shown} cannot be read, as {place(engine)} cannot be reached "
+            f"The {source.shown} cannot be read, as {place(warehouse)} cannot be reached "
             f"({type(cause).__name__}); check the host, login and database of the warehouse's "
             "connection."
         ) from None
@@ -45,22 +159,22 @@ def reading(engine: Engine, source: Source) -> Iterator[Connection]:
         try:
             yield connection
         except SQLAlchemyError as error:
-            raise our_error(error, engine, source, under_way=False) from None
+            raise as_our_error(error, warehouse, source, under_way=False) from None
 
 
-def our_error(
-    error: SQLAlchemyError, engine: Engine, source: Source, *, under_way: bool
+def as_our_error(
+    error: SQLAlchemyError, warehouse: Warehouse, source: Source, *, under_way: bool
 ) -> Misconfigured | Unavailable:
     """One sentence for a failed statement, without its SQL; `under_way` once rows have come."""
     lost = isinstance(error, DBAPIError) and error.connection_invalidated
     if lost or (under_way and isinstance(error, OperationalError | InterfaceError)):
         return Unavailable(
-            f"The connection to {place(engine)} was lost while the {source.shown} was read; "
+            f"The connection to {place(warehouse)} was lost while the {source.shown} was read; "
             "the task can be run again."
         )
     return Misconfigured(
-        f"The {source.shown} at {place(engine)} cannot be read{_said(error)}; correct the setting "
-        f"`{source.kind}`, or let the connection's user select from it."
+        f"The {source.shown} at {place(warehouse)} cannot be read{_said(error)}; correct the "
+        f"setting `{source.kind}`, or let the connection's user select from it."
     )
 
 
@@ -75,9 +189,9 @@ def _said(error: SQLAlchemyError) -> str:
     return f" ({type(error).__name__})"
 
 
-def place(engine: Engine) -> str:
+def place(warehouse: Warehouse) -> str:
     """The warehouse without login and parameters, either of which may be a secret."""
-    url = engine.url
+    url = warehouse.url
     shown = URL.create(
         url.get_backend_name(), host=url.host, port=url.port, database=url.database
     ).render_as_string()
@@ -120,3 +234,160 @@ def _missing(ours: str, source: Source, found: Sequence[str]) -> str:
         f"{more}. Add the column, or map `{ours}` to one of these in the setting "
         f"`{source.mapping_setting}`."
     )
+
+
+class DateForm(StrEnum):
+    """How the warehouse writes roster_date, and so how it must be compared."""
+
+    DATE = "date"
+    TIMESTAMP = "timestamp"
+    ZONED = "timestamp with time zone"
+    TEXT = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Partitions:
+    """The newest roster_date of a roster, and how the warehouse writes it."""
+
+    newest: date
+    form: DateForm
+
+
+def newest_partition(warehouse: Warehouse, source: Source) -> date | None:
+    """The newest day in the roster; None for an empty one or one without roster_date.
+
+    Raises Misconfigured where the roster cannot be read or roster_date holds no dates.
+    """
+    with warehouse_connection(warehouse, source) as connection:
+        found = newest_day(connection, source, resolve_columns(connection, source))
+    return found.newest if found else None
+
+
+def has_partitions(warehouse: Warehouse, source: Source) -> bool:
+    """Whether the roster has a roster_date column at all. Raises Misconfigured."""
+    with warehouse_connection(warehouse, source) as connection:
+        return "roster_date" in resolve_columns(connection, source)
+
+
+def partition_exists(warehouse: Warehouse, source: Source, day: date) -> bool:
+    """Whether the roster has a row for this day. Raises Misconfigured."""
+    with warehouse_connection(warehouse, source) as connection:
+        resolved = resolve_columns(connection, source)
+        found = newest_day(connection, source, resolved)
+        if found is None:
+            return False
+        theirs = resolved["roster_date"]
+        origin = source.origin([theirs])
+        row = sa.select(sa.literal(1)).select_from(origin).limit(1)
+        return connection.scalar(row.where(of_day(origin.c[theirs], found.form, day))) is not None
+
+
+def newest_day(
+    connection: Connection, source: Source, resolved: dict[str, str]
+) -> Partitions | None:
+    """The newest roster_date and its form; None without the column or without a row."""
+    theirs = resolved.get("roster_date")
+    if theirs is None:
+        return None
+    column = source.origin([theirs]).c[theirs]
+    newest = connection.execute(sa.select(sa.func.max(column))).scalar()
+    return None if newest is None else _read(newest, source, theirs)
+
+
+def _read(newest: object, source: Source, column: str) -> Partitions:
+    match newest:
+        case datetime(tzinfo=None):
+            return Partitions(newest.date(), DateForm.TIMESTAMP)
+        case datetime():
+            return Partitions(newest.astimezone(UTC).date(), DateForm.ZONED)
+        case date():
+            return Partitions(newest, DateForm.DATE)
+        case str():
+            try:
+                return Partitions(date.fromisoformat(newest.strip()[:10]), DateForm.TEXT)
+            except ValueError:
+                pass
+    raise Misconfigured(
+        f'The newest value of "{bounded(column, 60)}" in the {source.shown} is '
+        f"{bounded(repr(newest), 60)}, which is not a date; make it a DATE, a TIMESTAMP or a text "
+        f"like 2026-01-31, or map `roster_date` to another column in `{source.mapping_setting}`."
+    )
+
+
+def of_day(column: sa.ColumnElement[object], form: DateForm, day: date) -> sa.ColumnElement[bool]:
+    """The condition for one day's rows, in the type that the warehouse uses.
+
+    A day is midnight to midnight; with a time zone, in UTC.
+    """
+    following = day + timedelta(days=1)
+    match form:
+        case DateForm.DATE:
+            return column == sa.literal(day, sa.Date)
+        case DateForm.TIMESTAMP | DateForm.ZONED:
+            zone = UTC if form is DateForm.ZONED else None
+            kind = sa.DateTime(timezone=form is DateForm.ZONED)
+            first, last = (
+                sa.literal(datetime.combine(each, time.min, zone), kind)
+                for each in (day, following)
+            )
+        case DateForm.TEXT:  # a range, as SQLite writes timestamps as text as well
+            first, last = sa.literal(day.isoformat()), sa.literal(following.isoformat())
+    return sa.and_(column >= first, column < last)
+
+
+def read_rows(warehouse: Warehouse, source: Source) -> list[dict[str, object]]:
+    """All rows of a small source, under our names for the columns. Raises Misconfigured."""
+    with warehouse_connection(warehouse, source) as connection:
+        resolved = resolve_columns(connection, source)
+        origin = source.origin(dict.fromkeys(resolved.values()))
+        rows = connection.execute(sa.select(*labelled(origin, resolved))).mappings().all()
+    return [{str(name): cell for name, cell in row.items()} for row in rows]
+
+
+def read_blocks(
+    warehouse: Warehouse, source: Source, roster_date: date | None, block_rows: int
+) -> Iterator[tuple[Sequence[str], Sequence[Sequence[object]]]]:
+    """The rows of one day, or all of a plain current table (`roster_date` None), in blocks.
+
+    Each block has the names of our columns and its rows, exactly as the driver returned them.
+    Raises Misconfigured where the source cannot be read or its having a roster_date column does
+    not fit `roster_date`; Unavailable for a connection lost half-way.
+    """
+    with warehouse_connection(warehouse, source) as connection:
+        resolved = resolve_columns(connection, source)
+        statement = _statement(connection, source, resolved, roster_date)
+        if statement is None:
+            return
+        names = statement.selected_columns.keys()
+        under_way = False
+        try:
+            with connection.execute(statement.execution_options(yield_per=block_rows)) as rows:
+                for block in rows.partitions():
+                    yield names, block
+                    under_way = True
+        except SQLAlchemyError as error:
+            raise as_our_error(error, warehouse, source, under_way=under_way) from None
+
+
+def _statement(
+    connection: Connection, source: Source, resolved: dict[str, str], day: date | None
+) -> sa.Select[*tuple[object, ...]] | None:
+    """What to select; None where the roster has no rows for any day."""
+    origin = source.origin(dict.fromkeys(resolved.values()))
+    wanted = {ours: theirs for ours, theirs in resolved.items() if ours != "roster_date"}
+    statement = sa.select(*labelled(origin, wanted))
+    theirs = resolved.get("roster_date")
+    if day is None and theirs is None:
+        return statement
+    if day is None:
+        raise Misconfigured(
+            f"The {source.shown} has a roster_date column, so it is read one day at a time and "
+            "a day must be chosen; for a plain current table leave that column out by a query."
+        )
+    if theirs is None:
+        raise Misconfigured(
+            f"The {source.shown} has no roster_date column, so it holds no {day}; add the column "
+            f"or map it in the setting `{source.mapping_setting}`."
+        )
+    found = newest_day(connection, source, resolved)
+    return statement.where(of_day(origin.c[theirs], found.form, day)) if found else None

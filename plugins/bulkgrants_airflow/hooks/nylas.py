@@ -31,9 +31,8 @@ from requests.auth import AuthBase
 from requests.utils import get_environ_proxies, select_proxy
 
 from bulkgrants.errors import BulkgrantsError, Unavailable
+from bulkgrants.nylas.answers import MAX_BODY_BYTES, Reply, understand
 from bulkgrants.nylas.calls import Call, list_connectors
-from bulkgrants.nylas.exchange import understand
-from bulkgrants.nylas.wire import MAX_BODY_BYTES, Reply, encode
 from bulkgrants.ports import utc_now
 from bulkgrants_airflow.connections import NylasConnection, nylas_connection, nylas_connection_async
 from bulkgrants_airflow.provider import OPTIONS
@@ -50,7 +49,7 @@ _LONGEST_CONNECT = 15.0
 
 
 class NylasHook(HttpHook):
-    """A sender (`bulkgrants.ports.Sender`) for one Nylas application, over one TCP connection.
+    """A `bulkgrants.nylas.sending.Sender` for one Nylas application, over one TCP connection.
 
     The Airflow connection is looked up once, at the first use.
     """
@@ -75,7 +74,7 @@ class NylasHook(HttpHook):
         self.method = call.method
         try:
             with self.run(
-                endpoint=_endpoint(call), data=encode(call.body), headers=_headers(call)
+                endpoint=_endpoint(call), data=call.encoded, headers=_headers(call)
             ) as response:
                 reply = self._read(response)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
@@ -203,7 +202,7 @@ class NylasAsyncHook(HttpAsyncHook):
 
 @dataclass(frozen=True, slots=True)
 class _AsyncNylasSender:
-    """A `bulkgrants.ports.AsyncSender`, for as long as its session is open."""
+    """A `bulkgrants.nylas.sending.AsyncSender`, for as long as its session is open."""
 
     hook: NylasAsyncHook
     nylas: NylasConnection
@@ -224,7 +223,7 @@ class _AsyncNylasSender:
         )
         try:
             async with await request.run(
-                endpoint=_endpoint(call), data=encode(call.body), headers=_headers(call)
+                endpoint=_endpoint(call), data=call.encoded, headers=_headers(call)
             ) as response:
                 reply = await self._read(response)
         except (aiohttp.ClientError, OSError) as error:

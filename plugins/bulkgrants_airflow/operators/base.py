@@ -12,8 +12,7 @@ from airflow.sdk import BaseAsyncOperator, BaseOperator, Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from bulkgrants.errors import BulkgrantsError
-from bulkgrants.ledger.onboarding import Onboarding
-from bulkgrants.ledger.runs import Run
+from bulkgrants.model import Onboarding, Run
 from bulkgrants_airflow.workspace import Workspace
 
 

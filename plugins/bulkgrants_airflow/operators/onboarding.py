@@ -9,14 +9,13 @@ from typing import Any
 from airflow.sdk import BaseOperator, BaseOperatorLink, Context
 from airflow.sdk.exceptions import AirflowSkipException
 
-from bulkgrants.consent.asking import step_of
-from bulkgrants.consent.waiting import Ask, Wait
-from bulkgrants.credentials.manifest import MAX_BYTES, Manifest, read_manifest
-from bulkgrants.credentials.manifest_rules import Weight, check_manifest
+from bulkgrants.azure.manifest import MAX_BYTES, Manifest, read_manifest
+from bulkgrants.azure.preflight import Weight, check_manifest
 from bulkgrants.errors import Misconfigured
-from bulkgrants.ledger.onboarding import Onboarding, begin_anew, let_go, take_up
-from bulkgrants.ledger.tenants import record_tenants
-from bulkgrants.model import Awaiting
+from bulkgrants.ledger.onboarding import begin_anew, take_up
+from bulkgrants.ledger.rights import release_hold, writing
+from bulkgrants.model import Awaiting, Onboarding
+from bulkgrants.onboarding.waiting import AwaitAnswer, MakeLink, step_of
 from bulkgrants.ports import utc_now
 from bulkgrants_airflow.consent_links import ConsentLink, ask_admin
 from bulkgrants_airflow.defaults import TENANT_READY
@@ -26,7 +25,7 @@ from bulkgrants_airflow.workspace import Workspace, run_key
 
 
 class TakeUpTenantsOperator(BaseOperator):
-    """Reads the tenants table, and claims for this run the tenants that are not ready.
+    """Reads the tenants table, and holds for this run the tenants that are not ready.
 
     A tenant that another run has taken up stays with that run. A tenant whose admin refused is
     taken up only if the param `tenants` names it.
@@ -42,10 +41,14 @@ class TakeUpTenantsOperator(BaseOperator):
             source = workspace.tenants()
             listed = read_tenants(workspace.warehouse(), source)
             require_known(names, listed, source)
-            application = workspace.application
-            with workspace.ledger.begin() as connection:
-                record_tenants(connection, application, listed)
-                taken = take_up(connection, application, run_key(context), utc_now(), names=names)
+            taken = take_up(
+                workspace.ledger,
+                workspace.application,
+                run_key(context),
+                utc_now(),
+                listed=listed,
+                names=names,
+            )
         for name in sorted({*names} - {one.tenant for one in taken}):
             self.log.info("Tenant %s is ready or disabled; there is nothing to do for it", name)
         for one in taken:
@@ -119,13 +122,14 @@ class RequestConsentOperator(TenantOperator):
         if onboarding.awaiting is not Awaiting.CONSENT:
             raise AirflowSkipException(f"The tenant {self.tenant} does not await consent.")
         if onboarding.stop is not None:  # a person has cleared this task, so it may begin again
-            with workspace.ledger.begin() as connection:
-                begin_anew(connection, onboarding.application, self.tenant, utc_now())
+            hold = onboarding.held_by(run_key(context))
+            with writing(workspace.ledger, hold, utc_now()) as write:
+                begin_anew(write)
             onboarding = workspace.onboarding(self.tenant)
         match step_of(workspace.ledger, onboarding, workspace.settings.consent, utc_now()):
-            case Ask(reminder=again):
+            case MakeLink(is_reminder=again):
                 self.link = ask_admin(workspace, onboarding, context, is_reminder=again)
-            case Wait():
+            case AwaitAnswer():
                 self.link = ask_admin(workspace, onboarding, context, is_reminder=True)
             case _:
                 self.log.info("There is an answer already")
@@ -133,7 +137,7 @@ class RequestConsentOperator(TenantOperator):
 
 
 class AnnounceReadyOperator(TenantOperator):
-    """Releases the tenant's claim, and emits an event of the asset `TENANT_READY` with its name.
+    """Lets go of the tenant, and emits an event of the asset `TENANT_READY` with its name.
 
     A DAG that is scheduled on that asset then starts, for example a first reconcile of the tenant.
     """
@@ -143,8 +147,7 @@ class AnnounceReadyOperator(TenantOperator):
 
     def work(self, workspace: Workspace, onboarding: Onboarding, context: Context) -> None:
         """Skips the task, and emits no event, if the tenant awaits something again."""
-        with workspace.ledger.begin() as connection:
-            let_go(connection, onboarding.application, self.tenant, run_key(context))
+        release_hold(workspace.ledger, onboarding.held_by(run_key(context)))
         if onboarding.awaiting is not None:
             raise AirflowSkipException(
                 f"The tenant {self.tenant} awaits {onboarding.awaiting} again."

@@ -8,7 +8,7 @@ from typing import Any
 from airflow.sdk import BaseAsyncOperator, Context
 from airflow.sdk.exceptions import AirflowSkipException
 
-from bulkgrants.ledger.runs import Run
+from bulkgrants.model import Run
 from bulkgrants.ports import utc_now
 from bulkgrants.reconcile.apply import apply_batch
 from bulkgrants.reconcile.observe import observe
@@ -28,11 +28,11 @@ class ReadRosterOperator(RunOperator):
 
     def work(self, workspace: Workspace, run: Run) -> dict[str, int]:
         """How many rows were read, became entries, and were rejected."""
-        from bulkgrants.rosters.intake import take_in  # noqa: PLC0415 - imports pandas
+        from bulkgrants.rosters.read import read_roster  # noqa: PLC0415 - imports pandas
 
         if run.mode_reason:
             raise AirflowSkipException(f"Nothing is written to Nylas. {run.mode_reason}")
-        staged = take_in(
+        staged = read_roster(
             workspace.ledger,
             workspace.warehouse(),
             run,

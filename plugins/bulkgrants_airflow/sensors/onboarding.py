@@ -15,15 +15,14 @@ from airflow.sdk import BaseOperatorLink, BaseSensorOperator, Context
 from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException
 from airflow.triggers.base import BaseTrigger
 
-from bulkgrants.consent import waiting
-from bulkgrants.consent.asking import step_of
-from bulkgrants.consent.explanations import explain
 from bulkgrants.errors import ConsentExpired, ConsentRefused, Superseded
-from bulkgrants.ledger.consents import OAuthError
-from bulkgrants.ledger.onboarding import Onboarding, Stop, keep_claim, stop
-from bulkgrants.model import Awaiting
+from bulkgrants.ledger.onboarding import stop
+from bulkgrants.ledger.rights import writing
+from bulkgrants.model import Awaiting, OAuthError, Onboarding, Stop
+from bulkgrants.onboarding.propagation import ProbeAgain, Ready, advance
+from bulkgrants.onboarding.waiting import AwaitAnswer, Declined, Expired, Given, MakeLink, step_of
 from bulkgrants.ports import utc_now
-from bulkgrants.propagation import advance as propagation
+from bulkgrants.refusals import consent_error
 from bulkgrants.text import bounded
 from bulkgrants_airflow.consent_links import ConsentLink, ask_admin
 from bulkgrants_airflow.operators.base import saying_clearly
@@ -72,7 +71,8 @@ class TenantSensor(BaseSensorOperator):
             if not onboarding.wanted:
                 raise AirflowSkipException(f"The tenant {self.tenant} is no longer enabled.")
             try:
-                _keep_claim(workspace, onboarding, context)
+                with writing(workspace.ledger, onboarding.held_by(run_key(context)), utc_now()):
+                    pass  # the tenant is this run's before anything is done for it
                 self.work(workspace, onboarding, context)
             except Superseded as error:
                 raise AirflowSkipException(str(error)) from None
@@ -109,13 +109,6 @@ class TenantSensor(BaseSensorOperator):
         self.execute(context)
 
 
-def _keep_claim(workspace: Workspace, onboarding: Onboarding, context: Context) -> None:
-    """Renew the run's claim on the tenant. Raises Superseded if another run has taken it over."""
-    application, tenant = onboarding.application, onboarding.tenant
-    with workspace.ledger.begin() as connection:
-        keep_claim(connection, application, tenant, run_key(context), utc_now())
-
-
 class ConsentSensor(TenantSensor):
     """Waits until the admin of a Microsoft tenant has answered, for as long as the settings say.
 
@@ -139,23 +132,23 @@ class ConsentSensor(TenantSensor):
             return
         terms = workspace.settings.consent
         step = step_of(workspace.ledger, onboarding, terms, utc_now())
-        if isinstance(step, waiting.Ask):
-            self.link = ask_admin(workspace, onboarding, context, is_reminder=step.reminder)
+        if isinstance(step, MakeLink):
+            self.link = ask_admin(workspace, onboarding, context, is_reminder=step.is_reminder)
             step = step_of(workspace.ledger, onboarding, terms, utc_now())
         match step:
-            case waiting.Given():
+            case Given():
                 return
-            case waiting.Refused(error):
-                _stop(workspace, onboarding, Stop.REFUSED)
+            case Declined(error):
+                self._stop(workspace, onboarding, context, Stop.REFUSED)
                 raise ConsentRefused(_refusal(self.tenant, error))
-            case waiting.Expired(after):
-                _stop(workspace, onboarding, Stop.EXPIRED)
+            case Expired(after):
+                self._stop(workspace, onboarding, context, Stop.EXPIRED)
                 raise ConsentExpired(
                     f"The consent links of the tenant {self.tenant} were not answered in "
                     f"{after.total_seconds() / 86400:g} days. Talk to its admin, then trigger "
                     f"onboard_tenants with `tenants` set to {self.tenant}."
                 )
-            case waiting.Wait(until):
+            case AwaitAnswer(until):
                 trigger = ConsentTrigger(
                     application=onboarding.application,
                     tenant=self.tenant,
@@ -165,15 +158,16 @@ class ConsentSensor(TenantSensor):
                 )
                 self.wait(trigger, link=self.link)
 
-
-def _stop(workspace: Workspace, onboarding: Onboarding, why: Stop) -> None:
-    with workspace.ledger.begin() as connection:
-        stop(connection, onboarding.application, onboarding.tenant, why)
+    def _stop(
+        self, workspace: Workspace, onboarding: Onboarding, context: Context, why: Stop
+    ) -> None:
+        with writing(workspace.ledger, onboarding.held_by(run_key(context)), utc_now()) as write:
+            stop(write, why)
 
 
 def _refusal(tenant: str, error: OAuthError) -> str:
     """What Microsoft said, what it means, and how to go on."""
-    explanation = explain(
+    known = consent_error(
         error=error.error, description=error.error_description, code=error.error_code
     )
     said = "; ".join(
@@ -187,8 +181,8 @@ def _refusal(tenant: str, error: OAuthError) -> str:
         if value
     )
     return (
-        f"The consent of the tenant {tenant} was refused. {explanation.meaning} "
-        f"{explanation.remedy} Then trigger onboard_tenants with `tenants` set to {tenant}, "
+        f"The consent of the tenant {tenant} was refused. {known.meaning} "
+        f"{known.remedy} Then trigger onboard_tenants with `tenants` set to {tenant}, "
         f"or clear this run's request_consent. ({said})"
     )
 
@@ -202,7 +196,7 @@ class PropagationSensor(TenantSensor):
 
     def work(self, workspace: Workspace, onboarding: Onboarding, context: Context) -> None:
         """Make one probe, if it is due."""
-        step = propagation.advance(
+        step = advance(
             workspace.ledger,
             workspace.patient_sender(),
             onboarding,
@@ -212,9 +206,9 @@ class PropagationSensor(TenantSensor):
             chance=random.random,
         )
         match step:
-            case propagation.Ready():
+            case Ready():
                 self.log.info("Tenant %s is ready", self.tenant)
-            case propagation.Wait(until, probed):
+            case ProbeAgain(until, probed):
                 if probed is not None:
                     lacks = ", ".join(probed.missing)
                     self.log.info(

@@ -8,10 +8,9 @@ from typing import Any
 from airflow.sdk import BaseSensorOperator, Context, PokeReturnValue
 
 from bulkgrants.errors import Retriable
-from bulkgrants.model import Mode
+from bulkgrants.model import Mode, RunKind
 from bulkgrants.ports import utc_now
-from bulkgrants.reconcile.gate import RosterState
-from bulkgrants.reconcile.opening import open_run, scope_of
+from bulkgrants.reconcile.opening import RosterState, open_run, selection_of
 from bulkgrants_airflow.operators.base import saying_clearly
 from bulkgrants_airflow.workspace import Workspace, run_key
 
@@ -43,9 +42,9 @@ class RunOpeningSensor(BaseSensorOperator):
                     workspace.ledger,
                     application=workspace.application,
                     key=run_key(context),
-                    kind=self.kind,
+                    kind=RunKind(self.kind),
                     mode=self._mode(params),
-                    scope=scope_of(params.get("tenants") or (), params.get("mailbox")),
+                    selection=selection_of(params.get("tenants") or (), params.get("mailbox")),
                     roster=_roster(workspace, context),
                     now=utc_now(),
                 )
@@ -56,13 +55,13 @@ class RunOpeningSensor(BaseSensorOperator):
         return PokeReturnValue(is_done=True, xcom_value=run.run_id)
 
     def _mode(self, params: Mapping[str, object]) -> Mode:
-        if self.kind == "audit":
+        if self.kind == RunKind.AUDIT:
             return Mode.AUDIT
         return Mode.DRY_RUN if params.get("dry_run") else Mode.APPLY
 
 
 def _roster(workspace: Workspace, context: Context) -> RosterState:
-    from bulkgrants.rosters.partitions import has_partitions, newest_partition  # noqa: PLC0415 - heavy
+    from bulkgrants.rosters.warehouse import has_partitions, newest_partition  # noqa: PLC0415 - heavy
 
     source, warehouse = workspace.roster(), workspace.warehouse()
     zone, now = context["dag"].timezone, utc_now()

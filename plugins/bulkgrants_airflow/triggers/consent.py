@@ -11,12 +11,12 @@ from datetime import datetime
 from functools import cache
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
-from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from bulkgrants.consent.watching import is_answered
 from bulkgrants.errors import BulkgrantsError
-from bulkgrants.ledger.engine import open_ledger
+from bulkgrants.ledger.database import Ledger, open_ledger
+from bulkgrants.model import Hold
+from bulkgrants.onboarding.waiting import needs_attention
 from bulkgrants.ports import utc_now
 from bulkgrants_airflow.connections import ledger_url
 from bulkgrants_airflow.settings import read_settings
@@ -68,13 +68,12 @@ class ConsentTrigger(BaseTrigger):
             return False
 
     def _look(self) -> bool:
-        engine = _engine(ledger_url(read_settings().ledger_conn_id))
-        return is_answered(
-            engine, self.application, self.tenant, run_key=self.run_key, now=utc_now()
-        )
+        ledger = _ledger(ledger_url(read_settings().ledger_conn_id))
+        hold = Hold(self.application, self.tenant, self.run_key)
+        return needs_attention(ledger, hold, utc_now())
 
 
 @cache
-def _engine(url: str) -> Engine:
-    """One engine for the whole triggerer: a thousand waiting tenants share a few connections."""
+def _ledger(url: str) -> Ledger:
+    """Opened once for the whole triggerer: a thousand waiting tenants share a few connections."""
     return open_ledger(url)

@@ -1,7 +1,7 @@
 """Takes the redirect of an admin who has answered Microsoft: `GET /bulkgrants/consent`.
 
 The page is public, so it does no more than it must: it has no router that redirects or parses, no
-cookie and no session. What a redirect is worth is decided in `bulkgrants.consent.receiving`.
+cookie and no session. What a redirect is worth is decided in `bulkgrants.onboarding.callback`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from fastapi.responses import HTMLResponse
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.types import Receive, Scope, Send
 
-from bulkgrants.consent.receiving import Received, receive
 from bulkgrants.errors import BulkgrantsError
+from bulkgrants.onboarding.callback import Received, receive
 from bulkgrants.ports import utc_now
 from bulkgrants.text import bounded
 from bulkgrants_airflow.provider import CALLBACK_PATH

@@ -11,9 +11,8 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from bulkgrants.consent.callback import Verdict
-from bulkgrants.consent.explanations import explain
-from bulkgrants.consent.receiving import Received
+from bulkgrants.onboarding.callback import Received, Verdict
+from bulkgrants.refusals import consent_error
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _STYLE = (_TEMPLATES / "style.css").read_text(encoding="utf-8")
@@ -67,7 +66,7 @@ def page_of(received: Received) -> Page:
         tenant=received.tenant,
         recorded=received.status or "",
         answered=_moment(received.answered_at),
-        explanation=explain(
+        known=consent_error(
             error=error.error, description=error.error_description, code=error.error_code
         ),
         fields={

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from bulkgrants.ledger.engine import open_ledger, upgrade
+from bulkgrants.ledger.database import open_ledger
+from bulkgrants.ledger.upgrade import upgrade
 from support.browsing import Ask, asker
 from support.consents import API_KEY
 from support.ledgers import APPLICATION

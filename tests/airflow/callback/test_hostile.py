@@ -10,8 +10,8 @@ from urllib.parse import quote
 import pytest
 from sqlalchemy import update
 
-from bulkgrants.consent.callback import Verdict
 from bulkgrants.ledger.tables import credentials
+from bulkgrants.onboarding.callback import Verdict
 from bulkgrants.ports import utc_now
 from support.browsing import Answer
 from support.consents import GUID, OTHER_GUID, Link, recorded, send_links

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from bulkgrants.consent.callback import Verdict
-from bulkgrants.consent.receiving import Received
-from bulkgrants.ledger.consents import ConsentStatus, OAuthError
+from bulkgrants.model import ConsentStatus, OAuthError
+from bulkgrants.onboarding.callback import Received, Verdict
 from bulkgrants.ports import utc_now
 from bulkgrants.text import bounded
 from support.browsing import Outline

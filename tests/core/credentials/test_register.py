@@ -5,12 +5,11 @@ from datetime import UTC, datetime
 import pytest
 
 from bulkgrants.credentials.connectors import ensure_connector
-from bulkgrants.credentials.records import Record
 from bulkgrants.credentials.register import Registration, Wanted, decide, find_credential
 from bulkgrants.credentials.secrets import OAuthApp
 from bulkgrants.errors import Misconfigured, RequestRefused, Unavailable
-from bulkgrants.model import CredentialType, Provider
-from bulkgrants.nylas.replies import Connector, Credential, Page
+from bulkgrants.model import CredentialType, Provider, RegisteredCredential
+from bulkgrants.nylas.calls import Connector, Credential, Page
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 APP = OAuthApp("id", "hush")
@@ -26,7 +25,7 @@ def held(credential_id="c-1", credential_type="serviceaccount"):
 
 
 def known(credential_id="c-1", fingerprint="f-1"):
-    return Record(credential_id, fingerprint, NOW, None)
+    return RegisteredCredential(credential_id, fingerprint, NOW, None)
 
 
 @pytest.mark.parametrize(

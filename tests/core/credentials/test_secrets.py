@@ -53,18 +53,18 @@ def test_nothing_of_a_secret_is_shown():
 @pytest.mark.parametrize(
     ("value", "why"),
     [
-        (None, "no JSON object"),
-        ("{cut", "no JSON object"),
-        ("[1]", "no JSON object"),
-        ([FILE], "no JSON object"),
+        (None, "not a JSON object"),
+        ("{cut", "not a JSON object"),
+        ("[1]", "not a JSON object"),
+        ([FILE], "not a JSON object"),
         ({**FILE, "type": "authorized_user"}, "`type`"),
         ({**FILE, "private_key_id": ""}, "`private_key_id`"),
         ({**FILE, "private_key": 7}, "`private_key`"),
         ({k: v for k, v in FILE.items() if k != "client_email"}, "`client_email`"),
-        ({**FILE, "private_key": "not a key"}, "no RSA key"),
-        ({**FILE, "private_key": RSA[:200]}, "no RSA key"),
-        ({**FILE, "private_key": "é" + RSA[30:]}, "no RSA key"),
-        ({**FILE, "private_key": ELLIPTIC}, "no RSA key"),
+        ({**FILE, "private_key": "not a key"}, "not an RSA key"),
+        ({**FILE, "private_key": RSA[:200]}, "not an RSA key"),
+        ({**FILE, "private_key": "é" + RSA[30:]}, "not an RSA key"),
+        ({**FILE, "private_key": ELLIPTIC}, "not an RSA key"),
     ],
 )
 def test_a_bad_key_file_names_connection_and_fault_and_shows_no_content(value, why):

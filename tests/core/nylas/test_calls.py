@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from bulkgrants.model import CredentialType, Provider
+from bulkgrants.model import CredentialType, GrantStatus, Provider
 from bulkgrants.nylas import calls
-from bulkgrants.nylas.calls import Subject
-from bulkgrants.nylas.wire import encode
+from bulkgrants.nylas.calls import Malformed, Subject
 
 KEY = {"private_key": "hush", "client_email": "robot@p.example"}
 
@@ -45,15 +46,13 @@ def test_grants_are_listed_oldest_first_in_the_largest_pages():
     assert call.subject is Subject.APPLICATION
 
 
-def test_grants_are_filtered_by_mailbox_and_by_creation():
-    query = calls.list_grants(email="ann@acme.example", since=17).query
-    assert query["email"] == "ann@acme.example"
-    assert query["since"] == "17"
+def test_grants_are_filtered_by_mailbox():
+    assert calls.list_grants(email="ann@acme.example").query["email"] == "ann@acme.example"
 
 
 def test_ids_cannot_leave_their_place_in_the_path():
-    assert calls.get_grant("../x?y#z").path == "/v3/grants/..%2Fx%3Fy%23z"
-    assert calls.update_credential(Provider.GOOGLE, "a/b", {}).path.endswith("/creds/a%2Fb")
+    path = calls.update_credential(Provider.GOOGLE, "../x?y#z", {}).path
+    assert path == "/v3/connectors/google/creds/..%2Fx%3Fy%23z"
 
 
 def test_a_credential_is_created_with_all_its_parts():
@@ -92,5 +91,129 @@ def test_a_microsoft_connector_names_its_tenant():
     ],
 )
 def test_a_call_shows_no_secret(call):
-    assert "hush" in (encode(call.body) or "")
+    assert "hush" in (call.encoded or "")
     assert "hush" not in repr(call)
+
+
+MAIL = "https://www.googleapis.com/auth/gmail.readonly"
+GRANT = {
+    "id": "g-1",
+    "grant_status": "valid",
+    "provider": "google",
+    "email": "Ann@Acme.example",
+    "scope": ["openid", "https://www.googleapis.com/auth/userinfo.email", MAIL],
+    "settings": {"app_permission": True, "credential_id": "cred-s", "scopes": [MAIL]},
+    "created_at": 1749053226,
+    "updated_at": 1749053300,
+    "blocked": False,
+}
+
+
+def read(call, answer):
+    return call.parse(json.dumps(answer).encode())
+
+
+def grant_of(data):
+    call = calls.authenticate(Provider.GOOGLE, "ann@acme.example", "cred-1", "a")
+    return read(call, {"data": data})
+
+
+def test_a_grant_is_read():
+    grant = grant_of(GRANT)
+    assert grant.grant_id == "g-1"
+    assert grant.email == "Ann@Acme.example"
+    assert grant.status is GrantStatus.VALID
+    assert grant.scopes == MAIL
+    assert grant.credential_id == "cred-s"
+    assert (grant.created_at, grant.updated_at) == (1749053226, 1749053300)
+    assert grant.blocked is False
+
+
+def test_the_credential_of_the_top_level_wins():
+    assert grant_of({**GRANT, "credential_id": "cred-t"}).credential_id == "cred-t"
+
+
+def test_without_settings_the_tokens_scopes_count():
+    grant = grant_of({**GRANT, "settings": None, "scope": "b a openid"})
+    assert grant.scopes == "a b"
+    assert grant.credential_id is None
+
+
+def test_scopes_of_odd_types_are_passed_over():
+    settings = {"scopes": [MAIL, 7, None]}
+    assert grant_of({**GRANT, "settings": settings}).scopes == MAIL
+
+
+def test_unknown_keys_are_no_error():
+    assert grant_of({**GRANT, "invented": {"later": 1}}) == grant_of(GRANT)
+
+
+def test_a_grant_without_an_update_was_last_authenticated_when_made():
+    assert grant_of({**GRANT, "updated_at": None}).updated_at == 1749053226
+
+
+def test_a_grant_without_an_address_can_be_listed():
+    assert grant_of({**GRANT, "email": None}).email == ""
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("id", None),
+        ("id", ""),
+        ("id", 7),
+        ("provider", None),
+        ("grant_status", None),
+        ("grant_status", "pending"),
+        ("created_at", "2026-01-01"),
+        ("created_at", True),
+        ("updated_at", "yesterday"),
+    ],
+)
+def test_a_grant_that_lacks_what_is_needed_names_the_key(key, value):
+    with pytest.raises(Malformed, match=rf"`data\.{key}`"):
+        grant_of({**GRANT, key: value})
+
+
+def test_one_object_comes_in_an_envelope():
+    call = calls.get_connector(Provider.GOOGLE)
+    assert read(call, {"request_id": "r", "data": {"provider": "google"}}).provider == "google"
+    with pytest.raises(Malformed, match="`data`"):
+        read(call, {"request_id": "r"})
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[1]", b"[" * 100_000, b"\xff"])
+def test_a_body_that_is_not_a_json_object_is_refused(body):
+    with pytest.raises(Malformed):
+        calls.list_grants().parse(body)
+
+
+def test_a_page_shorter_than_the_limit_applied_is_the_last():
+    call = calls.list_grants(limit=200)
+    assert read(call, {"data": [GRANT], "limit": 200}).is_last
+    assert not read(call, {"data": [GRANT] * 10, "limit": 10}).is_last
+    assert read(call, {"data": [], "limit": 200}).items == ()
+
+
+def test_where_no_limit_is_echoed_the_one_asked_for_counts():
+    call = calls.list_grants(limit=2)
+    assert read(call, {"data": [GRANT]}).is_last
+    assert not read(call, {"data": [GRANT, GRANT], "limit": 0}).is_last
+
+
+@pytest.mark.parametrize("data", [None, {}, "text", [1], [None]])
+def test_a_page_that_is_not_one_is_refused(data):
+    with pytest.raises(Malformed, match="`data"):
+        read(calls.list_grants(), {"data": data})
+
+
+def test_a_credentials_type_may_be_missing():
+    page = read(calls.list_credentials(Provider.GOOGLE), {"data": [{"id": "c", "name": "acme"}]})
+    assert page.items[0].credential_type is None
+
+
+def test_a_connectors_active_credential_may_be_missing():
+    call = calls.get_connector(Provider.GOOGLE)
+    assert read(call, {"data": {"provider": "google"}}).active_credential_id is None
+    known = read(call, {"data": {"provider": "google", "active_credential_id": "c"}})
+    assert known.active_credential_id == "c"

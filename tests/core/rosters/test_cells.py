@@ -17,8 +17,8 @@ from bulkgrants.rosters.cells import (
     read_cell,
     read_cells,
     read_scopes,
-    trimmed,
 )
+from bulkgrants.text import trimmed
 
 CALENDAR = "https://www.googleapis.com/auth/calendar"
 GMAIL = "https://www.googleapis.com/auth/gmail.readonly"

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkgrants.model import Provider, Tenant
+from bulkgrants.model import Provider, RejectReason, Tenant
 from bulkgrants.rosters.normalise import normalise_chunk
-from bulkgrants.rosters.rejects import RejectReason
 
 CALENDAR = "https://www.googleapis.com/auth/calendar"
 GMAIL = "https://www.googleapis.com/auth/gmail.readonly"
@@ -108,7 +107,7 @@ BAD = [
     (row(email=None), "empty_email", "google", None, "email cell is empty"),
     (row(email=" \u200b"), "empty_email", "google", None, "email cell is empty"),
     (row(email=pd.NaT), "empty_email", "google", None, "email cell is empty"),
-    (row(email="ann"), "bad_address", "google", None, '"ann" is no mailbox address'),
+    (row(email="ann"), "bad_address", "google", None, '"ann" is not a mailbox address'),
     (row(email="a b@x.com"), "bad_address", "google", None, '"a b@x.com"'),
     (row(email="x" * 9999), "bad_address", "google", None, "…"),
     (row(email=7.5), "not_text", "google", None, '"7.5" (float)'),

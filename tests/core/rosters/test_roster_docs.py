@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from bulkgrants.rosters.addresses import normalise_address
-from bulkgrants.rosters.rejects import RejectReason
-from bulkgrants.rosters.sources import OPTIONAL, REQUIRED, Kind
+from bulkgrants.model import RejectReason
+from bulkgrants.rosters.warehouse import OPTIONAL, REQUIRED, SourceKind
+from bulkgrants.text import normalise_address
 
 DOCS = (Path(__file__).parents[3] / "docs" / "roster.md").read_text(encoding="utf-8")
 
@@ -28,7 +28,8 @@ def test_every_reason_is_explained_once_in_the_order_of_the_code():
 
 
 @pytest.mark.parametrize(
-    ("title", "kind"), [("## Columns", Kind.ROSTER), ("## The tenants table", Kind.TENANTS)]
+    ("title", "kind"),
+    [("## Columns", SourceKind.ROSTER), ("## The tenants table", SourceKind.TENANTS)],
 )
 def test_the_columns_are_those_that_are_read(title, kind):
     rows = {row[0].strip("`"): row[1] for row in table(title)[1:]}

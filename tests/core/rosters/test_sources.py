@@ -5,7 +5,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bulkgrants.errors import Misconfigured
-from bulkgrants.rosters.sources import labelled, roster_source, tenants_source
+from bulkgrants.rosters.warehouse import labelled, roster_source, tenants_source
 
 
 def compiled(source, resolved, dialect=postgresql):

@@ -6,9 +6,13 @@ import pytest
 from sqlalchemy import create_engine, event, text
 
 from bulkgrants.errors import Misconfigured, Unavailable
-from bulkgrants.rosters.partitions import has_partitions, newest_partition, partition_exists
 from bulkgrants.rosters.read import read_chunks
-from bulkgrants.rosters.sources import roster_source
+from bulkgrants.rosters.warehouse import (
+    has_partitions,
+    newest_partition,
+    partition_exists,
+    roster_source,
+)
 
 ROSTER = roster_source("roster")
 JAN_30, JAN_31, FEB_1 = dt.date(2026, 1, 30), dt.date(2026, 1, 31), dt.date(2026, 2, 1)
@@ -180,13 +184,15 @@ def test_an_unreachable_warehouse_is_named_without_login(url):
 @pytest.mark.parametrize("value", ["latest", "20260131x", ""])
 def test_a_newest_date_that_is_none_is_quoted(filled, value):
     engine = filled("roster_date TEXT, tenant TEXT, email TEXT", (value, "t", "a"))
-    with pytest.raises(Misconfigured, match=rf"is '{value}', which is no date.*`roster_columns`"):
+    with pytest.raises(
+        Misconfigured, match=rf"is '{value}', which is not a date.*`roster_columns`"
+    ):
         newest_partition(engine, ROSTER)
 
 
 def test_a_date_written_as_a_number_is_refused(filled):
     engine = filled("roster_date INTEGER, tenant TEXT, email TEXT", (20260131, "t", "a"))
-    with pytest.raises(Misconfigured, match="is 20260131, which is no date"):
+    with pytest.raises(Misconfigured, match="is 20260131, which is not a date"):
         newest_partition(engine, ROSTER)
 
 

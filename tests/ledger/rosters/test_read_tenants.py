@@ -6,8 +6,8 @@ import pytest
 
 from bulkgrants.errors import Misconfigured
 from bulkgrants.model import Provider, Tenant
-from bulkgrants.rosters.sources import tenants_source
 from bulkgrants.rosters.tenants import read_tenants
+from bulkgrants.rosters.warehouse import tenants_source
 
 CALENDAR = "https://www.googleapis.com/auth/calendar"
 GMAIL = "https://www.googleapis.com/auth/gmail.readonly"
@@ -168,19 +168,19 @@ def test_days_may_be_numbers_with_a_fraction_of_nothing(read, kind):
         ({"tenant": " "}, "column `tenant`: it is empty"),
         ({"tenant": "a\nb"}, "unprintable"),
         ({"provider": None}, '(tenant "acme") of the tenants table "tenants", column `provider`'),
-        ({"provider": "yahoo"}, '"yahoo" is no provider known here; write google or microsoft'),
+        ({"provider": "yahoo"}, '"yahoo" is not a known provider; write google or microsoft'),
         ({"credential": ""}, "column `credential`: it is empty; write the name"),
         ({"secret_conn_id": None}, "column `secret_conn_id`: it is empty; write the id"),
         ({"scopes": None}, "column `scopes`: it is empty; write the Google scopes"),
         ({"scopes": "openid"}, "only identity scopes"),
-        ({"scopes": "a|b"}, '"a|b" is no scope; separate the scopes by blanks'),
-        ({"provider": "microsoft"}, f'"{CALENDAR}" is no application permission of Microsoft'),
-        ({"grace_days": "-1"}, '"-1" is no number of days; write a whole number from 0 to 3650'),
-        ({"grace_days": "1.5"}, '"1.5" is no number of days'),
-        ({"grace_days": "a week"}, '"a week" is no number of days'),
-        ({"grace_days": "9" * 400}, "is no number of days"),
+        ({"scopes": "a|b"}, '"a|b" is not a scope; separate the scopes by blanks'),
+        ({"provider": "microsoft"}, f'"{CALENDAR}" is not an application permission of Microsoft'),
+        ({"grace_days": "-1"}, '"-1" is not a number of days; write a whole number from 0 to 3650'),
+        ({"grace_days": "1.5"}, '"1.5" is not a number of days'),
+        ({"grace_days": "a week"}, '"a week" is not a number of days'),
+        ({"grace_days": "9" * 400}, "is not a number of days"),
         ({"enabled": "maybe"}, '"maybe" is neither yes nor no; write true or false'),
-        ({"canary": "nobody"}, 'column `canary`: "nobody" is no mailbox address ('),
+        ({"canary": "nobody"}, 'column `canary`: "nobody" is not a mailbox address ('),
         ({"canary": "a" * 900}, "write the address of one mailbox of the tenant, or leave it"),
         ({"microsoft_tenant": "common"}, "`microsoft_tenant`: it is for Microsoft tenants only"),
         ({"consent_scopes": "a"}, "`consent_scopes`: it is for Microsoft tenants only; leave"),
@@ -198,23 +198,32 @@ def test_a_wrong_cell_is_named_with_what_to_write(read, cells, said):
     ("cells", "said"),
     [
         ({"credential": None}, "column `credential`: it is empty; write the name"),
-        ({"microsoft_tenant": "Organizations"}, '"organizations" stands for many tenants at once'),
+        ({"microsoft_tenant": "Organizations"}, '"organizations" means many tenants at once'),
         ({"microsoft_tenant": "consumers"}, "takes only as `common`; write that, or the tenant's"),
-        ({"microsoft_tenant": "contoso"}, '"contoso" is no Microsoft tenant; write its id (a GUID'),
-        ({"microsoft_tenant": GUID[:-1]}, "is no Microsoft tenant"),
-        ({"microsoft_tenant": f"{{{GUID}}}"}, "is no Microsoft tenant"),
-        ({"microsoft_tenant": "a.b/../common"}, "is no Microsoft tenant"),
-        ({"microsoft_tenant": "a." * 126 + "com"}, "is no Microsoft tenant"),
-        ({"scopes": f"{GRAPH}/.default"}, '".default" is no application permission of Microsoft'),
+        (
+            {"microsoft_tenant": "contoso"},
+            '"contoso" is not a Microsoft tenant; write its id (a GUID',
+        ),
+        ({"microsoft_tenant": GUID[:-1]}, "is not a Microsoft tenant"),
+        ({"microsoft_tenant": f"{{{GUID}}}"}, "is not a Microsoft tenant"),
+        ({"microsoft_tenant": "a.b/../common"}, "is not a Microsoft tenant"),
+        ({"microsoft_tenant": "a." * 126 + "com"}, "is not a Microsoft tenant"),
+        (
+            {"scopes": f"{GRAPH}/.default"},
+            '".default" is not an application permission of Microsoft',
+        ),
         ({"scopes": "https://outlook.office.com/Mail.Read"}, "write short names such as User.Read"),
-        ({"scopes": "a|b"}, '"a|b" is no scope; separate the scopes by blanks'),
+        ({"scopes": "a|b"}, '"a|b" is not a scope; separate the scopes by blanks'),
         ({"consent_scopes": "a"}, "names one tenant, and it is empty; empty this cell"),
         ({"consent_scopes": "a", "microsoft_tenant": "common"}, 'and it is "common"; empty this'),
-        ({"consent_scopes": "a|b", "microsoft_tenant": GUID}, '"a|b" is no scope'),
-        ({"azure_manifest": "apps/umbra.json"}, '"apps/umbra.json" is no plain file name; write'),
-        ({"azure_manifest": "apps\\umbra.json"}, "is no plain file name"),
-        ({"azure_manifest": "..json"}, "is no plain file name"),
-        ({"azure_manifest": "umbra.yaml"}, "is no plain file name"),
+        ({"consent_scopes": "a|b", "microsoft_tenant": GUID}, '"a|b" is not a scope'),
+        (
+            {"azure_manifest": "apps/umbra.json"},
+            '"apps/umbra.json" is not a plain file name; write',
+        ),
+        ({"azure_manifest": "apps\\umbra.json"}, "is not a plain file name"),
+        ({"azure_manifest": "..json"}, "is not a plain file name"),
+        ({"azure_manifest": "umbra.yaml"}, "is not a plain file name"),
         ({"azure_manifest": "u" * 96 + ".json"}, "of at most 100 characters that ends in .json"),
     ],
 )

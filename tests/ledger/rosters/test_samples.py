@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from sqlalchemy import create_engine, select
 
-from bulkgrants.ledger.tables import entries, rejects, runs
+from bulkgrants.ledger.rights import writing
+from bulkgrants.ledger.tables import entries, rejects
 from bulkgrants.model import (
     Actual,
     Change,
@@ -20,12 +21,11 @@ from bulkgrants.model import (
     Standing,
 )
 from bulkgrants.reconcile.decide import decide
-from bulkgrants.rosters.addresses import address_key
-from bulkgrants.rosters.read import read_chunks
-from bulkgrants.rosters.sources import roster_source, tenants_source
-from bulkgrants.rosters.stage import Staged, stage_roster
+from bulkgrants.rosters.read import Staged, read_chunks, stage_roster
 from bulkgrants.rosters.tenants import read_tenants
-from bulkgrants.scopes import canonical
+from bulkgrants.rosters.warehouse import roster_source, tenants_source
+from bulkgrants.text import address_key, canonical_scopes
+from support.ledgers import opened
 
 SAMPLES = Path(__file__).parents[3] / "include" / "samples"
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
@@ -49,16 +49,10 @@ def staged(ledger, tmp_path):
     tenants = {
         tenant.tenant: tenant for tenant in read_tenants(warehouse, tenants_source("tenants"))
     }
-    with ledger.begin() as connection:
-        connection.execute(
-            runs.insert().values(
-                id=1, application="app", key="k", kind="reconcile", mode="apply", opened_at=NOW
-            )
-        )
+    run = opened(ledger, now=NOW)
+    with writing(ledger, run, NOW) as write:
         found = stage_roster(
-            connection,
-            run_id=1,
-            application="app",
+            write,
             chunks=read_chunks(warehouse, roster_source("roster"), None, chunk_rows=10),
             tenants=tenants,
             credential_ids={
@@ -86,7 +80,7 @@ def actual(number, row):
     return Actual(
         grant_id=str(number),
         status=GrantStatus(row["status"]),
-        scopes=canonical(row["scopes"]),
+        scopes=canonical_scopes(row["scopes"]),
         credential_id=f"id of {row['credential']}" if row["credential"] else "elsewhere",
         blocked=False,
         owned=False,

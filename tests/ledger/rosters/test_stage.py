@@ -1,6 +1,6 @@
 """A staged roster is complete: every row is an entry or a reject, on both databases."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pandas as pd
 import pytest
@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from sqlalchemy import create_engine, select, text
 
 from bulkgrants.errors import Superseded
-from bulkgrants.ledger.tables import entries, rejects, runs
+from bulkgrants.ledger.rights import writing
+from bulkgrants.ledger.tables import entries, leases, rejects
 from bulkgrants.model import Provider, Tenant
-from bulkgrants.rosters.read import read_chunks
-from bulkgrants.rosters.sources import roster_source
-from bulkgrants.rosters.stage import Staged, stage_roster
+from bulkgrants.rosters.read import Staged, read_chunks, stage_roster
+from bulkgrants.rosters.warehouse import roster_source
+from support.ledgers import NOW, entry, opened, put
 
 CALENDAR = "https://www.googleapis.com/auth/calendar"
 GMAIL = "https://www.googleapis.com/auth/gmail.readonly"
@@ -32,17 +33,15 @@ IDS = {("google", "acme-sa"): "id-acme", ("microsoft", "umbra-ac"): "id-umbra"}
 
 
 @pytest.fixture
-def run_id(ledger):
+def run(ledger):
     return new_run(ledger, "first")
 
 
 def new_run(ledger, key, application="app"):
+    """A run that takes the place of the one before."""
     with ledger.begin() as connection:
-        values = {"application": application, "key": key, "kind": "reconcile", "mode": "apply"}
-        moment = datetime(2026, 1, 31, tzinfo=UTC)
-        return connection.execute(
-            runs.insert().values(**values, opened_at=moment)
-        ).inserted_primary_key[0]
+        connection.execute(leases.delete().where(leases.c.application == application))
+    return opened(ledger, key, application=application)
 
 
 def row(tenant, email, **others):
@@ -55,16 +54,13 @@ def chunks_of(rows, size):
         yield frame.assign(row_number=range(start + 1, start + 1 + len(frame)))
 
 
-def stage(ledger, run_id, *rows, application="app", size=2):
-    with ledger.begin() as connection:
-        return stage_roster(
-            connection,
-            run_id=run_id,
-            application=application,
-            chunks=chunks_of(rows, size),
-            tenants=TENANTS,
-            credential_ids=IDS,
-        )
+def stage(ledger, run, *rows, size=2):
+    return stage_chunks(ledger, run, chunks_of(rows, size))
+
+
+def stage_chunks(ledger, run, chunks):
+    with writing(ledger, run, NOW) as write:
+        return stage_roster(write, chunks=chunks, tenants=TENANTS, credential_ids=IDS)
 
 
 def kept(ledger, application="app"):
@@ -73,16 +69,16 @@ def kept(ledger, application="app"):
         return connection.execute(chosen.order_by(entries.c.row_number)).mappings().all()
 
 
-def rejected(ledger, run_id):
+def rejected(ledger, run):
     with ledger.begin() as connection:
-        chosen = select(rejects).where(rejects.c.run_id == run_id)
+        chosen = select(rejects).where(rejects.c.run_id == run.run_id)
         return connection.execute(chosen.order_by(rejects.c.row_number)).mappings().all()
 
 
-def test_good_rows_become_entries_and_bad_ones_rejects(ledger, run_id):
+def test_good_rows_become_entries_and_bad_ones_rejects(ledger, run):
     staged = stage(
         ledger,
-        run_id,
+        run,
         row("acme", " Ann@acme.example.com"),
         row("nobody", "bob@acme.example.com"),
         row("umbra", "eve@umbra.example.com"),
@@ -90,7 +86,7 @@ def test_good_rows_become_entries_and_bad_ones_rejects(ledger, run_id):
         row("globex", "dan@globex.example.com", scopes=[GMAIL], credential="acme-sa"),
     )
     assert staged == Staged(entries=3, rejected=2, read=5)
-    assert [dict(entry) for entry in kept(ledger)] == [
+    assert [dict(one) for one in kept(ledger)] == [
         {"application": "app", "provider": "google", "email": "ann@acme.example.com",
          "tenant": "acme", "scopes": CALENDAR, "credential_id": "id-acme", "row_number": 1},
         {"application": "app", "provider": "microsoft", "email": "eve@umbra.example.com",
@@ -98,7 +94,7 @@ def test_good_rows_become_entries_and_bad_ones_rejects(ledger, run_id):
         {"application": "app", "provider": "google", "email": "dan@globex.example.com",
          "tenant": "globex", "scopes": GMAIL, "credential_id": "id-acme", "row_number": 5},
     ]  # fmt: skip
-    unknown, bad = rejected(ledger, run_id)
+    unknown, bad = rejected(ledger, run)
     assert (unknown["reason"], unknown["provider"], unknown["mailbox"], unknown["tenant"]) == (
         "unknown_tenant", None, "bob@acme.example.com", "nobody",
     )  # fmt: skip
@@ -107,17 +103,17 @@ def test_good_rows_become_entries_and_bad_ones_rejects(ledger, run_id):
     )  # fmt: skip
 
 
-def test_text_that_copy_would_misread_arrives_as_it_was(ledger, run_id):
-    stage(ledger, run_id, row("odd\t\\N\nname", "ann@acme.example.com"), row("\\N", "\\."))
+def test_text_that_copy_would_misread_arrives_as_it_was(ledger, run):
+    stage(ledger, run, row("odd\t\\N\nname", "ann@acme.example.com"), row("\\N", "\\."))
     assert [entry["tenant"] for entry in kept(ledger)] == ["odd\t\\N\nname"]
-    [reject] = rejected(ledger, run_id)
+    [reject] = rejected(ledger, run)
     assert (reject["tenant"], reject["email"]) == ("\\N", "\\.")
 
 
-def test_of_rows_that_say_the_same_the_first_stays(ledger, run_id):
+def test_of_rows_that_say_the_same_the_first_stays(ledger, run):
     staged = stage(
         ledger,
-        run_id,
+        run,
         row("acme", "ann@acme.example.com"),
         row("acme", "ANN@acme.example.com", scopes=CALENDAR, credential="acme-sa"),
         row("acme", "bob@acme.example.com"),
@@ -125,7 +121,7 @@ def test_of_rows_that_say_the_same_the_first_stays(ledger, run_id):
     )
     assert staged == Staged(entries=2, rejected=2, read=4)
     assert [entry["row_number"] for entry in kept(ledger)] == [1, 3]
-    for reject in rejected(ledger, run_id):
+    for reject in rejected(ledger, run):
         assert reject["reason"] == "duplicate"
         assert (reject["provider"], reject["mailbox"]) == ("google", "ann@acme.example.com")
         assert "in row 1 already" in reject["sentence"]
@@ -140,102 +136,95 @@ def test_of_rows_that_say_the_same_the_first_stays(ledger, run_id):
         (row("umbra", "x@acme.example.com"), 'tenant ("acme", "umbra") and scopes and credential'),
     ],
 )
-def test_of_rows_that_contradict_each_other_none_stays(ledger, run_id, other, said):
+def test_of_rows_that_contradict_each_other_none_stays(ledger, run, other, said):
     first = row("acme", "x@acme.example.com")
-    staged = stage(ledger, run_id, first, row("acme", "y@acme.example.com"), other)
+    staged = stage(ledger, run, first, row("acme", "y@acme.example.com"), other)
     assert staged == Staged(entries=1, rejected=2, read=3)
-    found = rejected(ledger, run_id)
+    found = rejected(ledger, run)
     assert [reject["row_number"] for reject in found] == [1, 3]
     for reject in found:
         assert reject["reason"] == "conflicting_duplicate"
         assert reject["mailbox"] == "x@acme.example.com"
-        assert "stands in rows 1 and 3," in reject["sentence"]
+        assert "is in rows 1 and 3," in reject["sentence"]
         assert said in reject["sentence"]
 
 
-def test_a_crowd_of_contradictions_is_named_as_a_range(ledger, run_id):
+def test_a_crowd_of_contradictions_is_named_as_a_range(ledger, run):
     rows = [row(name, "x@acme.example.com") for name in ("acme", "acme", "globex", "acme")]
-    assert stage(ledger, run_id, *rows) == Staged(entries=0, rejected=4, read=4)
-    assert "stands in 4 rows from 1 to 4," in rejected(ledger, run_id)[0]["sentence"]
+    assert stage(ledger, run, *rows) == Staged(entries=0, rejected=4, read=4)
+    assert "is in 4 rows from 1 to 4," in rejected(ledger, run)[0]["sentence"]
 
 
-def test_a_rejected_row_does_not_make_another_a_duplicate(ledger, run_id):
+def test_a_rejected_row_does_not_make_another_a_duplicate(ledger, run):
     staged = stage(
-        ledger, run_id, row("nobody", "x@acme.example.com"), row("acme", "x@acme.example.com")
+        ledger, run, row("nobody", "x@acme.example.com"), row("acme", "x@acme.example.com")
     )
     assert staged == Staged(entries=1, rejected=1, read=2)
 
 
-def test_more_duplicates_than_one_fetch_takes_are_all_moved(ledger, run_id):
+def test_more_duplicates_than_one_fetch_takes_are_all_moved(ledger, run):
     rows = [row("acme", f"n{n % 6000}@acme.example.com") for n in range(12_500)]
-    staged = stage(ledger, run_id, *rows, size=4_000)
+    staged = stage(ledger, run, *rows, size=4_000)
     assert staged == Staged(entries=6_000, rejected=6_500, read=12_500)
     assert [entry["row_number"] for entry in kept(ledger)] == list(range(1, 6_001))
 
 
-def test_staging_again_starts_afresh_and_leaves_other_applications_alone(ledger, run_id):
+def test_staging_again_starts_afresh_and_leaves_other_applications_alone(ledger, run):
     theirs = new_run(ledger, "theirs", "other")
-    stage(ledger, theirs, row("acme", "o@acme.example.com"), row(None, None), application="other")
-    stage(ledger, run_id, row("acme", "a@acme.example.com"), row("nobody", "b@acme.example.com"))
-    again = stage(
-        ledger, run_id, row("acme", "c@acme.example.com"), row(None, "d@acme.example.com")
-    )
+    stage(ledger, theirs, row("acme", "o@acme.example.com"), row(None, None))
+    stage(ledger, run, row("acme", "a@acme.example.com"), row("nobody", "b@acme.example.com"))
+    again = stage(ledger, run, row("acme", "c@acme.example.com"), row(None, "d@acme.example.com"))
     assert again == Staged(entries=1, rejected=1, read=2)
     assert [entry["email"] for entry in kept(ledger)] == ["c@acme.example.com"]
-    assert [reject["reason"] for reject in rejected(ledger, run_id)] == ["empty_tenant"]
+    assert [reject["reason"] for reject in rejected(ledger, run)] == ["empty_tenant"]
     assert [entry["email"] for entry in kept(ledger, "other")] == ["o@acme.example.com"]
     assert len(rejected(ledger, theirs)) == 1
 
 
-def test_the_rejects_of_an_earlier_run_are_kept_and_touch_no_row_of_this_one(ledger, run_id):
+def test_the_rejects_of_an_earlier_run_are_kept_and_touch_no_row_of_this_one(ledger, run):
     same = [row("acme", "a@acme.example.com"), row("acme", "A@acme.example.com")]
-    stage(ledger, run_id, *same)
+    stage(ledger, run, *same)
     later = new_run(ledger, "second")
     fresh = [row("acme", "b@acme.example.com"), row("acme", "c@acme.example.com")]
     assert stage(ledger, later, *fresh) == Staged(entries=2, rejected=0, read=2)
-    assert len(rejected(ledger, run_id)) == 1
+    assert len(rejected(ledger, run)) == 1
 
 
-def test_an_empty_roster_stages_nothing(ledger, run_id):
-    stage(ledger, run_id, row("acme", "a@acme.example.com"))
-    assert stage(ledger, run_id) == Staged(entries=0, rejected=0, read=0)
+def test_an_empty_roster_stages_nothing(ledger, run):
+    stage(ledger, run, row("acme", "a@acme.example.com"))
+    assert stage(ledger, run) == Staged(entries=0, rejected=0, read=0)
     assert kept(ledger) == []
 
 
-def test_what_fails_half_way_leaves_the_former_roster_staged(ledger, run_id):
-    stage(ledger, run_id, row("acme", "a@acme.example.com"))
+def test_what_fails_half_way_leaves_the_former_roster_staged(ledger, run):
+    stage(ledger, run, row("acme", "a@acme.example.com"))
 
     def broken():
         yield from chunks_of([row("acme", "b@acme.example.com")], 1)
         raise OSError
 
-    with pytest.raises(OSError), ledger.begin() as connection:  # noqa: PT011 - our own, above
-        stage_roster(connection, run_id=run_id, application="app", chunks=broken(),
-                     tenants=TENANTS, credential_ids=IDS)  # fmt: skip
+    with pytest.raises(OSError):  # noqa: PT011 - our own, above
+        stage_chunks(ledger, run, broken())
     assert [entry["email"] for entry in kept(ledger)] == ["a@acme.example.com"]
 
 
-def test_two_stagings_at_once_are_noticed(postgres_url):
-    from bulkgrants.ledger.engine import open_ledger, upgrade
+def test_entries_that_another_process_has_staged_meanwhile_are_noticed(postgres_url):
+    from bulkgrants.ledger.database import open_ledger
+    from bulkgrants.ledger.upgrade import upgrade
 
     ledger = open_ledger(postgres_url)
     upgrade(ledger)
-    run_id, other_run = new_run(ledger, "one"), new_run(ledger, "two")
 
     def interrupted():
-        stage(ledger, other_run, row("acme", "b@acme.example.com"))
+        put(ledger, "entries", entry("acme", "b@acme.example.com", application="app"))
         yield from chunks_of([row("acme", "a@acme.example.com")], 1)
 
-    with (
-        pytest.raises(Superseded, match="another process stages the roster"),
-        ledger.begin() as connection,
-    ):
-        stage_roster(connection, run_id=run_id, application="app", chunks=interrupted(),
-                     tenants=TENANTS, credential_ids=IDS)  # fmt: skip
+    with pytest.raises(Superseded, match="another process is staging the roster"):
+        stage_chunks(ledger, new_run(ledger, "one"), interrupted())
     ledger.dispose()
 
 
-def test_a_roster_goes_from_the_warehouse_to_the_ledger(ledger, run_id, tmp_path):
+def test_a_roster_goes_from_the_warehouse_to_the_ledger(ledger, run, tmp_path):
     warehouse = create_engine(f"sqlite:///{tmp_path / 'warehouse.db'}")
     with warehouse.begin() as connection:
         connection.execute(text("CREATE TABLE roster (tenant, email)"))
@@ -243,13 +232,10 @@ def test_a_roster_goes_from_the_warehouse_to_the_ledger(ledger, run_id, tmp_path
             text("INSERT INTO roster VALUES ('acme', 'a@acme.example.com'), ('acme', 7), (1, NULL),"
                  " ('acme', X'00ff'), ('acme', 'A@acme.example.com')")
         )  # fmt: skip
-    with ledger.begin() as connection:
-        staged = stage_roster(
-            connection, run_id=run_id, application="app", tenants=TENANTS, credential_ids=IDS,
-            chunks=read_chunks(warehouse, roster_source("roster"), None, chunk_rows=2),
-        )  # fmt: skip
+    chunks = read_chunks(warehouse, roster_source("roster"), None, chunk_rows=2)
+    staged = stage_chunks(ledger, run, chunks)
     assert staged == Staged(entries=1, rejected=4, read=5)
-    reasons = [reject["reason"] for reject in rejected(ledger, run_id)]
+    reasons = [reject["reason"] for reject in rejected(ledger, run)]
     assert reasons == ["not_text", "not_text", "not_text", "duplicate"]
     warehouse.dispose()
 
@@ -274,9 +260,9 @@ ROWS = st.lists(
     max_examples=60,
     suppress_health_check=[HealthCheck.function_scoped_fixture],  # each example starts afresh
 )
-def test_every_row_ends_up_once_as_entry_or_reject(ledger, run_id, rows, size):
-    staged = stage(ledger, run_id, *rows, size=size)
-    good, bad = kept(ledger), rejected(ledger, run_id)
+def test_every_row_ends_up_once_as_entry_or_reject(ledger, run, rows, size):
+    staged = stage(ledger, run, *rows, size=size)
+    good, bad = kept(ledger), rejected(ledger, run)
     assert (staged.read, staged.entries, staged.rejected) == (len(rows), len(good), len(bad))
     numbers = sorted([*(e["row_number"] for e in good), *(r["row_number"] for r in bad)])
     assert numbers == list(range(1, len(rows) + 1))

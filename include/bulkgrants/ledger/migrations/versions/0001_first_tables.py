@@ -5,7 +5,7 @@ import re
 import sqlalchemy as sa
 from alembic import op
 
-from bulkgrants.ledger.columns import Exact, Moment
+from bulkgrants.ledger.database import Exact, Moment
 
 revision = "0001"
 down_revision = None

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from bulkgrants.ledger.columns import Exact, Moment
+from bulkgrants.ledger.database import Exact, Moment
 
 revision = "0002"
 down_revision = "0001"

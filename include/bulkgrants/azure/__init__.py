@@ -1,0 +1,1 @@
+"""Azure apps: what their exported manifest says, and what keeps them from serving bulk grants."""

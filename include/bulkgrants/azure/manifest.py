@@ -1,0 +1,199 @@
+"""Reads an exported Azure app manifest, in either of the two forms that Azure has given it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, TypeVar
+from uuid import UUID
+
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+)
+
+from bulkgrants.azure.permissions import Permission
+from bulkgrants.errors import Misconfigured
+from bulkgrants.text import bounded
+
+M = TypeVar("M")
+
+MAX_BYTES = 1024 * 1024
+"""Many times what an exported manifest weighs."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSecret:
+    """What a manifest tells of a client secret; its value and hint are not read."""
+
+    label: str
+    """Its secret id where it has one, else its place in the list."""
+    expires: datetime | None
+    """In UTC; None where the manifest does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What the preflight looks at of an Azure app."""
+
+    token_version: int | None
+    audience: str | None
+    permissions: frozenset[Permission]
+    web_redirects: frozenset[str]
+    other_redirects: frozenset[str]
+    """Those of single-page, mobile and desktop apps."""
+    secrets: tuple[ClientSecret, ...]
+
+
+class _Part(BaseModel):
+    """Azure writes null for what is not set; unknown fields are ignored."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+def _absent(value: object) -> object:
+    return {} if value is None else value
+
+
+def _empty(value: object) -> object:
+    return [] if value is None else value
+
+
+_List = Annotated[list[M], BeforeValidator(_empty)]
+
+
+class _Platform(_Part):
+    redirect_uris: _List[StrictStr] = Field(default=[], alias="redirectUris")
+
+
+class _Api(_Part):
+    token_version: StrictInt | None = Field(default=None, alias="requestedAccessTokenVersion")
+
+
+class _Reply(_Part):
+    url: StrictStr
+    type: StrictStr
+
+
+class _Access(_Part):
+    id: StrictStr
+    type: StrictStr
+
+
+class _Resource(_Part):
+    resource_app_id: StrictStr = Field(alias="resourceAppId")
+    accesses: _List[_Access] = Field(default=[], alias="resourceAccess")
+
+
+class _Password(_Part):
+    key_id: StrictStr | None = Field(default=None, alias="keyId")
+    ends: StrictStr | None = Field(
+        default=None, validation_alias=AliasChoices("endDateTime", "endDate")
+    )
+
+
+class _Exported(_Part):
+    """An exported manifest: the newer form nests what the older one has at the top level."""
+
+    audience: StrictStr | None = Field(default=None, alias="signInAudience")
+    resources: _List[_Resource] = Field(default=[], alias="requiredResourceAccess")
+    api: Annotated[_Api, BeforeValidator(_absent)] = _Api()
+    older_token_version: StrictInt | None = Field(default=None, alias="accessTokenAcceptedVersion")
+    web: Annotated[_Platform, BeforeValidator(_absent)] = _Platform()
+    spa: Annotated[_Platform, BeforeValidator(_absent)] = _Platform()
+    public_client: Annotated[_Platform, BeforeValidator(_absent)] = Field(
+        default=_Platform(), alias="publicClient"
+    )
+    replies: _List[_Reply] = Field(default=[], alias="replyUrlsWithType")
+    passwords: _List[_Password] = Field(default=[], alias="passwordCredentials")
+
+
+class _Unusable(Exception):
+    """What is wrong with the manifest."""
+
+
+def read_manifest(text: str, *, name: str) -> Manifest:
+    """The manifest in the text of an exported file; unknown fields are ignored.
+
+    Raises Misconfigured, naming the file `name`, where the text is too large, not a JSON object,
+    not an app manifest, or has a field of another type than Azure writes.
+    """
+    try:
+        return _manifest(_exported(text))
+    except _Unusable as wrong:
+        raise Misconfigured(
+            f"The Azure app manifest '{bounded(name)}' cannot be used: {wrong}. "
+            "Download it again from the app's Manifest page in the Azure portal."
+        ) from None
+
+
+def _exported(text: str) -> _Exported:
+    # Windows tools write a byte order mark in front of the text.
+    body = text.removeprefix("\ufeff").encode(errors="surrogatepass")
+    if len(body) > MAX_BYTES:
+        raise _Unusable(f"it has {len(body):,} bytes, and {MAX_BYTES:,} is the most")
+    try:
+        exported = _Exported.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        why = f"its `{where}` is wrong: {first['msg']}" if where else "it is not a JSON object"
+        raise _Unusable(why) from None
+    if not exported.model_fields_set & {"audience", "resources"}:
+        raise _Unusable("it has neither `signInAudience` nor `requiredResourceAccess`")
+    return exported
+
+
+def _manifest(exported: _Exported) -> Manifest:
+    version = exported.api.token_version
+    return Manifest(
+        token_version=exported.older_token_version if version is None else version,
+        audience=exported.audience,
+        permissions=frozenset(_permissions(exported)),
+        web_redirects=frozenset(
+            [
+                *exported.web.redirect_uris,
+                *(one.url for one in exported.replies if one.type == "Web"),
+            ]
+        ),
+        other_redirects=frozenset(
+            [
+                *exported.spa.redirect_uris,
+                *exported.public_client.redirect_uris,
+                *(one.url for one in exported.replies if one.type != "Web"),
+            ]
+        ),
+        secrets=tuple(_secret(one, place) for place, one in enumerate(exported.passwords, start=1)),
+    )
+
+
+def _permissions(exported: _Exported) -> Iterator[Permission]:
+    for resource in exported.resources:
+        for one in resource.accesses:
+            yield Permission(resource.resource_app_id.lower(), one.id.lower(), one.type)
+
+
+def _secret(one: _Password, place: int) -> ClientSecret:
+    try:
+        label = str(UUID(one.key_id or ""))
+    except ValueError:
+        # Only an id is ever shown: people have put the secret itself into other fields.
+        label = f"number {place}"
+    return ClientSecret(label, None if one.ends is None else _moment(one.ends))
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise _Unusable(
+            f"'{bounded(text, 40)}' is not the date and time of a secret's end"
+        ) from None

@@ -1,1 +1,0 @@
-"""The room of consent: the link, its state, the callback, and the waiting for an admin."""

@@ -1,0 +1,418 @@
+"""The plan as rows, and so the work queue: changes, skips, batches, attempts, outcomes, escrow.
+
+What a run plans, what a batch is about to do, and what came of it is written here, always under the
+right of the run or of the batch.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from sqlalchemy import (
+    ColumnElement,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+
+from bulkgrants.errors import Unavailable
+from bulkgrants.ledger.database import Cell, Ledger, insert_rows, reading, upsert
+from bulkgrants.ledger.rights import Writing
+from bulkgrants.ledger.tables import (
+    attempts,
+    batches,
+    changes,
+    entries,
+    escrow,
+    runs,
+    skips,
+    tenants,
+)
+from bulkgrants.model import (
+    MADE,
+    BatchClaim,
+    ChangeState,
+    EndedAttempt,
+    EscrowRecord,
+    Granted,
+    NotGranted,
+    OpenChange,
+    Outcome,
+    Plan,
+    Run,
+    Verification,
+)
+from bulkgrants.refusals import Refusal
+
+Done: TypeAlias = Granted | NotGranted
+
+_CHANGE = (
+    "run_id", "seq", "kind", "provider", "email", "tenant", "scopes", "credential_id", "grant_id",
+    "state", "reason", "code", "message",
+)  # fmt: skip
+_SKIP = ("run_id", "provider", "email", "tenant", "grant_id", "reason", "detail")
+_MADE = tuple(MADE.values())
+UNCONSENTED = and_(
+    changes.c.outcome == Outcome.REFUSED, changes.c.reason == Refusal.CONSENT_MISSING
+)
+"""The condition for changes that were refused because the tenant's consent is missing."""
+
+
+# The plan
+
+
+def require_input(write: Writing[Run]) -> None:
+    """Make sure that what the run read is still staged. Raises Unavailable.
+
+    Staging is unlogged on PostgreSQL: after a crash of the server it would look like an empty
+    roster, and every grant like an orphan.
+    """
+    run = write.right
+    staged = write.connection.execute(
+        select(func.count()).select_from(entries).where(entries.c.application == run.application)
+    ).scalar_one()
+    if run.entries is None or run.observed is None or staged != run.entries:
+        raise Unavailable(
+            f"The staged roster of run {run.key} is incomplete ({staged} of {run.entries} "
+            "entries); clear the task that reads the roster, with everything downstream."
+        )
+
+
+def add_changes(write: Writing[Run], rows: Iterable[tuple[Cell, ...]]) -> None:
+    """Add planned or held changes; each row is (seq, kind, …, grant_id, state)."""
+    run_id = write.right.run_id
+    insert_rows(write.connection, changes, _CHANGE, ((run_id, *row, "", "", "") for row in rows))
+
+
+def add_skips(write: Writing[Run], rows: Iterable[tuple[Cell, ...]]) -> None:
+    """Add skips; each row is (provider, email, tenant, grant_id, reason, detail)."""
+    run_id = write.right.run_id
+    insert_rows(write.connection, skips, _SKIP, ((run_id, *row) for row in rows))
+
+
+def add_batches(write: Writing[Run], planned: int, size: int) -> None:
+    """Split the first `planned` changes into batches of `size`; held changes come after them."""
+    if planned == 0:
+        return
+    write.connection.execute(
+        insert(batches),
+        [
+            {
+                "run_id": write.right.run_id,
+                "batch": number,
+                "first_seq": first,
+                "last_seq": min(first + size - 1, planned),
+                "claim": 0,
+            }
+            for number, first in enumerate(range(1, planned + 1, size), start=1)
+        ],
+    )
+
+
+def read_plan(write: Writing[Run]) -> Plan:
+    """The plan that the run has."""
+    run_id = write.right.run_id
+    row = write.connection.execute(
+        select(runs.c.fingerprint, runs.c.counts).where(runs.c.id == run_id)
+    ).one()
+    numbers = write.connection.execute(
+        select(batches.c.batch).where(batches.c.run_id == run_id).order_by(batches.c.batch)
+    ).scalars()
+    return Plan(run_id, tuple(numbers), row.fingerprint, dict(row.counts))
+
+
+# The work queue
+
+
+def open_changes(ledger: Ledger, claim: BatchClaim, *, after: int, limit: int) -> list[OpenChange]:
+    """The next open changes of the batch, in plan order, behind the change `after`."""
+    earlier = (
+        select(func.coalesce(func.max(attempts.c.number), 0))
+        .where(attempts.c.run_id == changes.c.run_id, attempts.c.seq == changes.c.seq)
+        .scalar_subquery()
+    )
+    query = (
+        select(
+            changes.c.seq,
+            changes.c.kind,
+            changes.c.provider,
+            changes.c.email,
+            changes.c.tenant,
+            changes.c.scopes,
+            changes.c.credential_id,
+            earlier.label("attempts"),
+        )
+        .where(
+            changes.c.run_id == claim.run.run_id,
+            changes.c.seq > max(after, claim.first_seq - 1),
+            changes.c.seq <= claim.last_seq,
+            changes.c.state == ChangeState.PLANNED,
+        )
+        .order_by(changes.c.seq)
+        .limit(limit)
+    )
+    with reading(ledger) as connection:
+        return [OpenChange(**row) for row in connection.execute(query).mappings()]
+
+
+def intend(write: Writing[BatchClaim], numbers: Iterable[tuple[int, int]]) -> None:
+    """Record, before the calls, that these attempts (seq, number) are about to be made."""
+    rows = [
+        {
+            "run_id": write.right.run.run_id,
+            "seq": seq,
+            "number": number,
+            "claim": write.right.number,
+            "intended_at": write.now,
+            "message": "",
+        }
+        for seq, number in numbers
+    ]
+    write.connection.execute(insert(attempts), rows)
+
+
+def end_attempts(write: Writing[BatchClaim], ended: Iterable[EndedAttempt]) -> None:
+    """Record, after the calls, how the attempts ended."""
+    rows = [
+        {
+            "its_seq": one.seq,
+            "its_number": one.number,
+            "ended_at": one.at,
+            "outcome": one.outcome,
+            "http_status": one.http_status,
+            "message": one.message,
+        }
+        for one in ended
+    ]
+    if rows:
+        write.connection.execute(
+            update(attempts).where(
+                attempts.c.run_id == write.right.run.run_id,
+                attempts.c.seq == bindparam("its_seq"),
+                attempts.c.number == bindparam("its_number"),
+            ),
+            rows,
+        )
+
+
+def finish(write: Writing[BatchClaim], done: Sequence[Done]) -> None:
+    """Write the outcomes of changes."""
+    rows = [
+        {
+            "its_seq": one.change.seq,
+            **{f"new_{name}": value for name, value in _ending(one).items()},
+        }
+        for one in done
+    ]
+    if rows:
+        new: dict[str, ColumnElement[object]] = {
+            name.removeprefix("new_"): bindparam(name) for name in rows[0] if name != "its_seq"
+        }
+        new["grant_id"] = func.coalesce(new["grant_id"], changes.c.grant_id)
+        write.connection.execute(
+            update(changes)
+            .where(
+                changes.c.run_id == write.right.run.run_id, changes.c.seq == bindparam("its_seq")
+            )
+            .values(state=ChangeState.DONE, **new),
+            rows,
+        )
+
+
+def _ending(one: Done) -> dict[str, object]:
+    """The columns of a change that its end fills in."""
+    match one:
+        case Granted(grant=grant):
+            came = {"reason": "", "code": "", "message": ""}
+            made = {"grant_id": grant.grant_id, "grant_updated_at": grant.updated_at}
+        case NotGranted():
+            came = {"reason": one.reason, "code": one.code, "message": one.message}
+            made = {"grant_id": None, "grant_updated_at": None}
+    return {"done_at": one.at, "outcome": one.outcome, **came, **made}
+
+
+def close_batch(write: Writing[BatchClaim]) -> int:
+    """Close the batch unless changes are still open; returns how many are."""
+    claim = write.right
+    left_open = write.connection.execute(
+        select(func.count()).where(_of_batch(claim), changes.c.state == ChangeState.PLANNED)
+    ).scalar_one()
+    if not left_open:
+        write.connection.execute(
+            update(batches)
+            .where(batches.c.run_id == claim.run.run_id, batches.c.batch == claim.batch)
+            .values(closed_at=write.now)
+        )
+    return left_open
+
+
+def unconsented_tenants(write: Writing[BatchClaim]) -> list[str]:
+    """The ready tenants that this batch refused for want of consent, without a single grant.
+
+    What happened before a tenant was last ready does not count: a batch may be applied again after
+    a new consent.
+    """
+    made = changes.c.outcome.in_(_MADE)
+    query = (
+        select(changes.c.tenant)
+        .join(
+            tenants,
+            and_(
+                tenants.c.application == write.application,
+                tenants.c.tenant == changes.c.tenant,
+            ),
+        )
+        .where(
+            _of_batch(write.right),
+            tenants.c.awaiting.is_(None),
+            or_(tenants.c.ready_at.is_(None), changes.c.done_at >= tenants.c.ready_at),
+        )
+        .group_by(changes.c.tenant)
+        .having(func.count(case((UNCONSENTED, 1))) > 0, func.count(case((made, 1))) == 0)
+        .order_by(changes.c.tenant)
+    )
+    return list(write.connection.execute(query).scalars())
+
+
+def _of_batch(claim: BatchClaim) -> ColumnElement[bool]:
+    return and_(
+        changes.c.run_id == claim.run.run_id,
+        changes.c.seq.between(claim.first_seq, claim.last_seq),
+    )
+
+
+# Escrow
+
+
+def read_escrow(
+    write: Writing[BatchClaim], mailboxes: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], EscrowRecord]:
+    """Those of the mailboxes (provider, email) that are in escrow."""
+    rows = write.connection.execute(
+        select(escrow).where(
+            escrow.c.application == write.application,
+            tuple_(escrow.c.provider, escrow.c.email).in_(mailboxes),
+        )
+    )
+    return {
+        (row.provider, row.email): EscrowRecord(
+            row.provider, row.email, row.tenant, row.reason, row.code, row.message, row.refusals,
+            row.first_refused_at, row.due_at,
+        )
+        for row in rows
+    }  # fmt: skip
+
+
+def put_into_escrow(write: Writing[BatchClaim], records: Iterable[EscrowRecord]) -> None:
+    """Write escrow records, over older ones of the same mailboxes."""
+    rows = [
+        {
+            "application": write.application,
+            "provider": one.provider,
+            "email": one.email,
+            "tenant": one.tenant,
+            "reason": one.reason,
+            "code": one.code,
+            "message": one.message,
+            "refusals": one.refusals,
+            "first_refused_at": one.first_refused_at,
+            "due_at": one.due_at,
+        }
+        for one in records
+    ]
+    if rows:
+        key = ["application", "provider", "email"]
+        statement = upsert(write.connection, escrow)
+        new = {name: statement.excluded[name] for name in rows[0] if name not in key}
+        write.connection.execute(
+            statement.on_conflict_do_update(index_elements=key, set_=new), rows
+        )
+
+
+def take_out_of_escrow(write: Writing[BatchClaim], mailboxes: Collection[tuple[str, str]]) -> None:
+    """Forget what is in escrow of these mailboxes (provider, email)."""
+    if mailboxes:
+        write.connection.execute(
+            delete(escrow).where(
+                escrow.c.application == write.application,
+                tuple_(escrow.c.provider, escrow.c.email).in_(mailboxes),
+            )
+        )
+
+
+# Reading back
+
+
+def first_authentication(ledger: Ledger, run: Run) -> int | None:
+    """Unix seconds, by Nylas' clock, of the run's first authentication; None where it made none."""
+    with reading(ledger) as connection:
+        return connection.execute(
+            select(func.min(changes.c.grant_updated_at)).where(_made_by(run))
+        ).scalar()
+
+
+@dataclass(frozen=True, slots=True)
+class MadeChange:
+    """A change that was made, as its grant should be."""
+
+    grant_id: str
+    seq: int
+    provider: str
+    credential_id: str | None
+    scopes: str
+
+
+def made_changes(write: Writing[Run], grant_ids: Collection[str]) -> dict[str, MadeChange]:
+    """The run's changes that made these grants, by grant id."""
+    rows = write.connection.execute(
+        select(
+            changes.c.grant_id,
+            changes.c.seq,
+            changes.c.provider,
+            changes.c.credential_id,
+            changes.c.scopes,
+        ).where(_made_by(write.right), changes.c.grant_id.in_(list(grant_ids)))
+    ).mappings()
+    return {row["grant_id"]: MadeChange(**row) for row in rows}
+
+
+def record_verifications(
+    write: Writing[Run], verifications: Iterable[tuple[int, Verification]]
+) -> None:
+    """Record what reading back has shown of changes, by their seq."""
+    rows = [{"its_seq": seq, "verification": verification} for seq, verification in verifications]
+    if rows:
+        write.connection.execute(
+            update(changes)
+            .where(changes.c.run_id == write.right.run_id, changes.c.seq == bindparam("its_seq"))
+            .values(verified=bindparam("verification")),
+            rows,
+        )
+
+
+def conclude_verification(write: Writing[Run]) -> Counter[str]:
+    """Changes without a result are drift; returns how many changes have each result."""
+    made = _made_by(write.right)
+    write.connection.execute(
+        update(changes)
+        .where(made, changes.c.verified.is_(None))
+        .values(verified=Verification.DRIFT)
+    )
+    rows = write.connection.execute(
+        select(changes.c.verified, func.count()).where(made).group_by(changes.c.verified)
+    )
+    return Counter(dict(rows.all()))
+
+
+def _made_by(run: Run) -> ColumnElement[bool]:
+    return and_(changes.c.run_id == run.run_id, changes.c.outcome.in_(_MADE))

@@ -1,0 +1,299 @@
+"""The comparison of roster and grants: one SQL join over everything, and few rows out of it.
+
+The database compares, and Python decides about the rows that differ. The join's rows are stored
+before they are read: PostgreSQL spreads a join over several processes only where no cursor waits
+for it, and SQLite must not join while the plan is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from sqlalchemy import (
+    ColumnElement,
+    CreateTableAs,
+    FromClause,
+    Select,
+    Table,
+    and_,
+    case,
+    exists,
+    func,
+    or_,
+    select,
+    text,
+    union_all,
+)
+from sqlalchemy.engine import Row
+from sqlalchemy.schema import DropTable
+
+from bulkgrants.ledger.rights import Writing
+from bulkgrants.ledger.tables import entries, escrow, grants, rejects
+from bulkgrants.model import (
+    Actual,
+    Candidate,
+    Desired,
+    Escrow,
+    GrantStatus,
+    Provider,
+    Run,
+    Selection,
+)
+
+Compared: TypeAlias = Table
+"""The temporary table of one comparison."""
+
+_NAME = "bulkgrants_compared"
+_BLOCK = 2_000
+_ROOM = (
+    "SET LOCAL work_mem = '128MB'",
+    # PostgreSQL expects many rows from the join, too many to hand over between processes
+    "SET LOCAL parallel_tuple_cost = 0",
+    "SET LOCAL jit = off",
+)
+"""Settings of PostgreSQL for the join, in this transaction only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """How many mailboxes each side has, within the run's selection."""
+
+    entries: int
+    grants: int
+
+
+def totals(write: Writing[Run]) -> Totals:
+    """Sizes of both sides; the whole roster was counted when it was staged."""
+    run = write.right
+
+    def size(side: FromClause) -> int:
+        return write.connection.execute(select(func.count()).select_from(side)).scalar_one()
+
+    counted = run.entries if run.selection == Selection() else None
+    entries_within = size(_desired(run)) if counted is None else counted
+    return Totals(entries_within, size(_actual(run)))
+
+
+@contextmanager
+def compared(write: Writing[Run]) -> Iterator[Compared]:
+    """The mailboxes that need attention, in a temporary table that lasts as long as the block.
+
+    Those with `differs` are candidates. Those with `adoptable` are exactly as the roster asks, but
+    not owned yet, or recorded under another tenant.
+    """
+    connection, run = write.connection, write.right
+    postgresql = connection.dialect.name == "postgresql"
+    for setting in _ROOM if postgresql else ():
+        connection.execute(text(setting))
+    making = CreateTableAs(_join(run, full=postgresql), _NAME, temporary=True)
+    connection.execute(DropTable(making.table, if_exists=True))
+    connection.execute(making)
+    if postgresql:
+        connection.execute(text(f"ANALYZE {_NAME}"))
+    yield making.table
+    connection.execute(DropTable(making.table))
+
+
+def _join(run: Run, *, full: bool) -> Select[tuple[object, ...]]:
+    """The full join of entries and grants, reduced to what needs attention.
+
+    SQLite does a full join by comparing every row with every other, so there it is two halves.
+    """
+    desired, actual = _desired(run), _actual(run)
+    same = and_(desired.c.provider == actual.c.provider, desired.c.email == actual.c.email)
+    rows = _rows(desired, actual)
+    if full:
+        return rows.select_from(desired.join(actual, same, full=True))
+    halves = union_all(
+        rows.select_from(desired.join(actual, same, isouter=True)),
+        rows.select_from(actual.join(desired, same, isouter=True)).where(desired.c.email.is_(None)),
+    ).subquery("halves")
+    return select(*halves.c)
+
+
+def _rows(desired: FromClause, actual: FromClause) -> Select[tuple[object, ...]]:
+    differs, adoptable = _differ(desired, actual), _adoptable(desired, actual)
+    return select(
+        func.coalesce(desired.c.provider, actual.c.provider).label("provider"),
+        func.coalesce(desired.c.email, actual.c.email).label("email"),
+        func.coalesce(desired.c.tenant, actual.c.tenant).label("tenant"),
+        desired.c.email.is_not(None).label("has_entry"),
+        desired.c.scopes.label("desired_scopes"),
+        desired.c.credential_id.label("desired_credential_id"),
+        actual.c.grant_id.label("grant_id"),
+        actual.c.status.label("status"),
+        actual.c.scopes.label("actual_scopes"),
+        actual.c.credential_id.label("actual_credential_id"),
+        actual.c.blocked.label("blocked"),
+        actual.c.owned.label("owned"),
+        actual.c.orphan_since.label("orphan_since"),
+        _priority(desired, actual).label("priority"),
+        differs.label("differs"),
+        and_(~differs, adoptable).label("adoptable"),
+    ).where(or_(differs, adoptable))
+
+
+def _priority(desired: FromClause, actual: FromClause) -> ColumnElement[int]:
+    """Broken grants first, then missing ones, then other scopes, then orphans."""
+    return case(
+        (desired.c.email.is_(None), 3),
+        (actual.c.email.is_(None), 1),
+        (actual.c.status == GrantStatus.INVALID, 0),
+        else_=2,
+    )
+
+
+def _differ(desired: FromClause, actual: FromClause) -> ColumnElement[bool]:
+    """True or false, never null, whichever side is missing."""
+    return or_(
+        actual.c.email.is_(None),
+        and_(desired.c.email.is_(None), actual.c.owned),
+        and_(
+            desired.c.email.is_not(None),
+            or_(
+                actual.c.status != GrantStatus.VALID,
+                actual.c.blocked,
+                actual.c.credential_id.is_distinct_from(desired.c.credential_id),
+                and_(
+                    desired.c.provider == Provider.GOOGLE,
+                    actual.c.scopes != desired.c.scopes,
+                ),
+            ),
+        ),
+    )
+
+
+def _adoptable(desired: FromClause, actual: FromClause) -> ColumnElement[bool]:
+    """Grants to be owned, and recorded under their entry's tenant, unless the two sides differ."""
+    return and_(
+        desired.c.credential_id.is_not(None),
+        actual.c.email.is_not(None),
+        or_(~actual.c.owned, actual.c.tenant.is_distinct_from(desired.c.tenant)),
+    )
+
+
+def _desired(run: Run) -> FromClause:
+    return _selected(
+        select(
+            entries.c.provider,
+            entries.c.email,
+            entries.c.tenant,
+            entries.c.scopes,
+            entries.c.credential_id,
+        ).where(entries.c.application == run.application),
+        entries,
+        run,
+    ).subquery("desired")
+
+
+def _actual(run: Run) -> FromClause:
+    return _selected(
+        select(
+            grants.c.provider,
+            grants.c.email,
+            grants.c.tenant,
+            grants.c.grant_id,
+            grants.c.status,
+            grants.c.scopes,
+            grants.c.credential_id,
+            grants.c.blocked,
+            grants.c.owned,
+            grants.c.orphan_since,
+        ).where(grants.c.application == run.application, grants.c.gone_at.is_(None)),
+        grants,
+        run,
+    ).subquery("actual")
+
+
+def _selected(
+    query: Select[tuple[object, ...]], side: FromClause, run: Run
+) -> Select[tuple[object, ...]]:
+    """The part of one side that the run selects.
+
+    A grant belongs to its mailbox's entry; without an entry, to the tenant of its last entry. So a
+    run for some tenants sees neither orphans of other tenants nor mailboxes that moved to them.
+    """
+    if run.selection.mailbox is not None:
+        query = query.where(side.c.email == run.selection.mailbox)
+    if run.selection.tenants and side is entries:
+        query = query.where(side.c.tenant.in_(run.selection.tenants))
+    if run.selection.tenants and side is grants:
+        entry = exists().where(
+            entries.c.application == run.application,
+            entries.c.provider == grants.c.provider,
+            entries.c.email == grants.c.email,
+        )
+        wanted = entry.where(entries.c.tenant.in_(run.selection.tenants))
+        query = query.where(or_(wanted, and_(side.c.tenant.in_(run.selection.tenants), ~entry)))
+    return query
+
+
+def candidates(write: Writing[Run], compared: Compared) -> Iterator[list[Candidate]]:
+    """The candidates in blocks, in the order in which they are to be applied.
+
+    Broken grants come first, then missing ones, then other scopes, then orphans. Foreign orphans do
+    not appear, since the project has no part in them; `totals` counts them.
+    """
+    result = write.connection.execute(
+        _query(write.right, compared).execution_options(stream_results=True, yield_per=_BLOCK)
+    )
+    for block in result.partitions(_BLOCK):
+        yield [_candidate(row) for row in block]
+
+
+def _query(run: Run, compared: Table) -> Select[tuple[object, ...]]:
+    """The rows that differ, with everything else that a decision depends on."""
+    in_escrow = and_(
+        escrow.c.application == run.application,
+        escrow.c.provider == compared.c.provider,
+        escrow.c.email == compared.c.email,
+    )
+    named_in_a_reject = exists().where(
+        rejects.c.run_id == run.run_id,
+        rejects.c.mailbox == compared.c.email,
+        or_(rejects.c.provider.is_(None), rejects.c.provider == compared.c.provider),
+    )
+    return (
+        select(
+            compared,
+            escrow.c.email.is_not(None).label("in_escrow"),
+            escrow.c.reason.label("escrow_reason"),
+            escrow.c.due_at,
+            and_(compared.c.grant_id.is_not(None), named_in_a_reject).label("rejected"),
+        )
+        .select_from(compared.join(escrow, in_escrow, isouter=True))
+        .where(compared.c.differs)
+        .order_by(
+            compared.c.priority,
+            compared.c.tenant.nulls_first(),
+            compared.c.provider,
+            compared.c.email,
+        )
+    )
+
+
+def _candidate(row: Row[tuple[object, ...]]) -> Candidate:
+    return Candidate(
+        provider=row.provider,
+        email=row.email,
+        tenant=row.tenant,
+        desired=Desired(row.tenant, row.desired_scopes, row.desired_credential_id)
+        if row.has_entry
+        else None,
+        actual=Actual(
+            grant_id=row.grant_id,
+            status=GrantStatus(row.status),
+            scopes=row.actual_scopes,
+            credential_id=row.actual_credential_id,
+            blocked=bool(row.blocked),
+            owned=bool(row.owned),
+            orphan_since=row.orphan_since,
+        )
+        if row.grant_id is not None
+        else None,
+        escrow=Escrow(row.escrow_reason, row.due_at) if row.in_escrow else None,
+        rejected=bool(row.rejected),
+    )

@@ -1,0 +1,291 @@
+"""The ledger's database, on PostgreSQL or SQLite: opened, and checked for its revision.
+
+What the two databases do differently is here, so that the rest of the ledger need not know: types
+of columns, upserts, and inserts of many rows.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    DateTime,
+    Engine,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    create_engine,
+    event,
+    inspect,
+    make_url,
+    text,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, Dialect
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from bulkgrants.errors import Misconfigured
+
+if TYPE_CHECKING:
+    import pandas as pd  # half a second to import, and only frames need it
+
+Ledger: TypeAlias = Engine
+"""A ledger that was opened here. The work hands it on and never runs SQL on it."""
+Reading: TypeAlias = Connection
+"""A transaction that only reads."""
+Upsert: TypeAlias = "postgresql.Insert | sqlite.Insert"
+Cell: TypeAlias = "str | int | float | bool | None"
+
+REVISION = "0003"
+"""The newest migration, which this code needs."""
+
+_BUSY_MS = 60_000
+_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
+
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+ID = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows for INTEGER keys only
+
+
+class Exact(TypeDecorator[str]):
+    """Text that sorts and compares by code point, on PostgreSQL as on SQLite."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[str]:
+        """Collation "C" on PostgreSQL; SQLite's default is the same order."""
+        collation = "C" if dialect.name == "postgresql" else None
+        return dialect.type_descriptor(Text(collation=collation))
+
+
+class Moment(TypeDecorator[datetime]):
+    """A timestamp with time zone; SQLite, which knows no zones, holds it in UTC.
+
+    In Python it is always aware and in UTC.
+    """
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """UTC; naive for SQLite. Raises ValueError for a naive moment."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"A moment in the ledger needs a time zone: {value!r}.")
+        utc = value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - the base class names it
+        """Aware, in UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def added_text(name: str, comment: str, length: int | None = None) -> Column[str]:
+    """A text that a later revision added: rows from before have it too, empty."""
+    kind = String(length) if length else Text()
+    return Column(name, kind, nullable=False, server_default="", comment=comment)
+
+
+def ledger_url(url: str | URL) -> URL:
+    """The URL with the driver that the ledger uses: psycopg 3 for PostgreSQL.
+
+    Raises Misconfigured for any other database than PostgreSQL and SQLite.
+    """
+    parsed = make_url(url)
+    backend = (
+        "postgresql" if parsed.drivername.startswith("postgres") else parsed.get_backend_name()
+    )
+    match backend:
+        case "postgresql":
+            return parsed.set(drivername="postgresql+psycopg")
+        case "sqlite":
+            return parsed.set(drivername="sqlite")
+        case _:
+            raise Misconfigured(
+                f"The ledger runs on PostgreSQL or SQLite, not on {backend}; "
+                "point its connection to one of them."
+            )
+
+
+def open_ledger(url: str | URL) -> Ledger:
+    """The ledger, whatever its revision. Creates SQLite's file and folder."""
+    parsed = ledger_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        if parsed.database:
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(parsed, connect_args={"timeout": _BUSY_MS / 1000})
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    return create_engine(parsed, pool_pre_ping=True, pool_size=2, max_overflow=4)
+
+
+def _prepare_sqlite(raw: sqlite3.Connection, _record: ConnectionPoolEntry) -> None:
+    """Readers beside one writer (WAL), and transactions begun by us alone."""
+    raw.isolation_level = None
+    raw.execute("PRAGMA journal_mode=WAL")
+    raw.execute("PRAGMA synchronous=NORMAL")
+    raw.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+    raw.execute("PRAGMA foreign_keys=ON")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """Take the write lock at once: a reader that becomes a writer half-way would fail, not wait."""
+    reads = connection.get_execution_options().get("reads_only", False)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+@contextmanager
+def reading(ledger: Ledger) -> Iterator[Reading]:
+    """A transaction that only reads, and waits for no writer."""
+    with ledger.execution_options(reads_only=True).connect() as connection:
+        yield connection
+
+
+def require_current(engine: Ledger) -> None:
+    """Make sure the ledger is at the revision of this code.
+
+    A SQLite ledger is upgraded at once. A PostgreSQL ledger is upgraded by its administrator:
+    Misconfigured names the command. Raises Misconfigured too where the ledger cannot be reached.
+    """
+    with opened(engine.execution_options(reads_only=True)) as connection:
+        revision = _revision(connection)
+    if revision == REVISION:
+        return
+    if engine.dialect.name == "sqlite":
+        from bulkgrants.ledger.upgrade import upgrade  # noqa: PLC0415 - rarely needed, and slow
+
+        upgrade(engine)
+        return
+    raise Misconfigured(
+        f"The ledger at {shown(engine.url)} is at revision {revision or 'none'}, "
+        f"this code needs {REVISION}: run "
+        "`python -m bulkgrants.ledger upgrade --url …` once."
+    )
+
+
+def shown(url: URL) -> str:
+    """The URL without its password, which PostgreSQL also takes as a parameter."""
+    secrets = [name for name in url.query if "password" in name]
+    return url.difference_update_query(secrets).render_as_string(hide_password=True)
+
+
+def opened(engine: Ledger) -> Connection:
+    """A connection to the ledger. Raises Misconfigured where it cannot be reached."""
+    try:
+        return engine.connect()
+    except SQLAlchemyError as error:
+        raise Misconfigured(
+            f"The ledger at {shown(engine.url)} cannot be opened; check the host, login and "
+            f"database of its Airflow connection ({type(error).__name__})."
+        ) from None
+
+
+def _revision(connection: Connection) -> str | None:
+    """What Alembic has recorded; asking Alembic would write two lines into every task's log."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def upsert(connection: Connection, table: Table) -> Upsert:
+    """An INSERT that may carry an ON CONFLICT clause."""
+    if connection.dialect.name == "postgresql":
+        return postgresql.insert(table)
+    return sqlite.insert(table)
+
+
+def insert_unless_there(connection: Connection, table: Table) -> Upsert:
+    """An INSERT without effect if the row's key exists already."""
+    return upsert(connection, table).on_conflict_do_nothing()
+
+
+def insert_rows(
+    connection: Connection, table: Table, columns: Sequence[str], rows: Iterable[Sequence[Cell]]
+) -> int:
+    """Insert rows, streamed, within the caller's transaction; returns their number.
+
+    COPY on PostgreSQL, one prepared statement on SQLite. Cells are written as they are: neither
+    defaults nor type decorators apply, so every column that needs a value is named.
+    """
+    if connection.dialect.name == "postgresql":
+        return _copy(connection, table, columns, rows)
+    return _executemany(connection, table, columns, rows)
+
+
+def insert_frame(connection: Connection, table: Table, frame: pd.DataFrame) -> int:
+    """`insert_rows` for a frame whose columns have the table's names; returns the number of rows.
+
+    A column holds text, whole numbers or booleans without gaps, or objects among which None is
+    null. For PostgreSQL it becomes one text, which is less work than row by row.
+    """
+    if connection.dialect.name != "postgresql":
+        rows = zip(*(frame[name].tolist() for name in frame.columns), strict=True)
+        return _executemany(connection, table, list(frame.columns), rows)
+    lines = map(
+        "\t".join, zip(*(_copy_cells(frame[name].tolist()) for name in frame.columns), strict=True)
+    )
+    raw = connection.connection.cursor()
+    with raw.copy(f"COPY {table.name} ({', '.join(frame.columns)}) FROM STDIN") as copy:
+        copy.write("\n".join([*lines, ""]))
+    raw.close()
+    return len(frame)
+
+
+def _copy_cells(cells: list[Cell]) -> list[str]:
+    """A column as COPY's text format writes it."""
+    texts = ["" if cell is None else cell if isinstance(cell, str) else str(cell) for cell in cells]
+    joined = "".join(texts)
+    if any(character in joined for character in "\\\t\n\r"):  # rare; searching all at once is cheap
+        texts = [text.translate(_ESCAPES) for text in texts]
+    return [r"\N" if cell is None else text for cell, text in zip(cells, texts, strict=True)]
+
+
+def _copy(
+    connection: Connection, table: Table, columns: Sequence[str], rows: Iterable[Sequence[Cell]]
+) -> int:
+    count = 0
+    names = ", ".join(columns)
+    raw = connection.connection.cursor()
+    with raw.copy(f"COPY {table.name} ({names}) FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row(row)
+            count += 1
+    raw.close()
+    return count
+
+
+def _executemany(
+    connection: Connection, table: Table, columns: Sequence[str], rows: Iterable[Sequence[Cell]]
+) -> int:
+    marks = ", ".join("?" * len(columns))
+    statement = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608 - names of our own tables
+    raw = connection.connection.cursor()
+    raw.executemany(statement, rows)  # type: ignore[arg-type]  # sqlite3 streams any iterable
+    count = raw.rowcount
+    raw.close()
+    return max(count, 0)

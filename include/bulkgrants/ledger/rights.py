@@ -1,0 +1,202 @@
+"""The right to write: every write for a run, a batch or a tenant gets its transaction here.
+
+`writing` opens a transaction, checks in it that the right is still held, and renews it. What the
+ledger writes under a right takes a `Writing`, and only `writing` makes one: so a write without a
+right does not pass the type checker, and cannot be forgotten.
+
+- A **run** holds its application's lease: one run per application at a time, with a fencing token.
+- A **batch** belongs to the task that claimed it last; the claim stands on the run's lease.
+- A **tenant** is held by one onboarding run at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Generic, TypeAlias, TypeVar
+
+from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
+
+from bulkgrants.errors import LeaseHeld, Misconfigured, Superseded
+from bulkgrants.ledger.database import Ledger, insert_unless_there
+from bulkgrants.ledger.tables import batches, leases, runs, tenants
+from bulkgrants.model import BatchClaim, Hold, Run
+
+LEASE_TERM = timedelta(minutes=15)
+"""How long a silent run keeps others out. While it works, it renews the lease far more often."""
+HOLD_TERM = timedelta(hours=6)
+"""How long a silent onboarding run keeps others from its tenant. While it waits it renews the hold
+more often; after it has failed, this is how long the tenant rests before the next try."""
+
+Right: TypeAlias = Run | BatchClaim | Hold
+RightT = TypeVar("RightT", bound=Right)
+
+
+@dataclass(frozen=True, slots=True)
+class Writing(Generic[RightT]):
+    """A transaction under a right that was checked and renewed in it. Only `writing` makes one."""
+
+    connection: Connection
+    right: RightT
+    now: datetime
+
+    @property
+    def application(self) -> str:
+        """The application that the right is for."""
+        return self.right.application
+
+
+@contextmanager
+def writing(ledger: Ledger, right: RightT, now: datetime) -> Iterator[Writing[RightT]]:
+    """A transaction in which the holder of the right may write.
+
+    Raises Superseded, and writes nothing, where another process holds the right by now.
+    """
+    with ledger.begin() as connection:
+        match right:
+            case Run():
+                _renew_lease(connection, right, now)
+            case BatchClaim():
+                _renew_lease(connection, right.run, now)
+                _require_claim(connection, right)
+            case Hold():
+                _keep_hold(connection, right, now)
+        yield Writing(connection, right, now)
+
+
+@contextmanager
+def answering(ledger: Ledger) -> Iterator[Connection]:
+    """A transaction for an admin's answer, whose right to write is the consent's single-use state.
+
+    Only the first answer to a pending consent changes anything, whatever runs at the same time.
+    """
+    with ledger.begin() as connection:
+        yield connection
+
+
+def take_lease(ledger: Ledger, *, application: str, run_id: int, now: datetime) -> None:
+    """Take the application's lease for the run, or keep it where the run holds it already.
+
+    The token, which grows with every change of hands, goes into the run's record. Raises LeaseHeld
+    while another run's lease has not expired, naming that run.
+    """
+    mine = leases.c.application == application
+    with ledger.begin() as connection:
+        connection.execute(
+            insert_unless_there(connection, leases).values(
+                application=application, token=0, expires_at=now
+            )
+        )
+        row = connection.execute(
+            select(leases.c.token, leases.c.expires_at, leases.c.run_id, runs.c.key)
+            .join(runs, runs.c.id == leases.c.run_id, isouter=True)
+            .where(mine)
+            .with_for_update(of=leases)
+        ).one()
+        held = row.run_id is not None and row.expires_at > now
+        if row.run_id == run_id or not held:
+            token = row.token if row.run_id == run_id else row.token + 1
+            connection.execute(
+                update(leases)
+                .where(mine)
+                .values(run_id=run_id, token=token, expires_at=now + LEASE_TERM)
+            )
+            connection.execute(update(runs).where(runs.c.id == run_id).values(token=token))
+            return
+    raise LeaseHeld(
+        f"Run {row.key} of the same application is active; its lease ends at "
+        f"{row.expires_at:%Y-%m-%d %H:%M:%S} UTC unless the run renews it.",
+        after=max(1.0, (row.expires_at - now).total_seconds()),
+    )
+
+
+def release_lease(connection: Connection, run: Run, now: datetime) -> None:
+    """Give the lease back; without effect where another run holds it by now."""
+    connection.execute(update(leases).where(_held_by(run)).values(run_id=None, expires_at=now))
+
+
+def claim_batch(ledger: Ledger, run: Run, batch: int, now: datetime) -> BatchClaim:
+    """Claim a batch, and end the claim of the task that had it before.
+
+    Raises Superseded, or Misconfigured where the run has no such batch.
+    """
+    with writing(ledger, run, now) as write:
+        row = write.connection.execute(
+            update(batches)
+            .where(batches.c.run_id == run.run_id, batches.c.batch == batch)
+            .values(claim=batches.c.claim + 1)
+            .returning(batches.c.claim, batches.c.first_seq, batches.c.last_seq)
+        ).one_or_none()
+    if row is None:
+        raise Misconfigured(f"Run {run.key} has no batch {batch}; clear the planning task.")
+    return BatchClaim(run.application, run, batch, row.claim, row.first_seq, row.last_seq)
+
+
+def release_hold(ledger: Ledger, hold: Hold) -> None:
+    """The run has nothing more to do for the tenant; without effect where another one holds it."""
+    with ledger.begin() as connection:
+        connection.execute(
+            update(tenants)
+            .where(_of_tenant(hold), tenants.c.claimed_by == hold.run_key)
+            .values(claimed_by=None, claimed_until=None)
+        )
+
+
+def is_unheld(now: datetime) -> ColumnElement[bool]:
+    """The condition for tenants that no onboarding run holds."""
+    return or_(tenants.c.claimed_by.is_(None), tenants.c.claimed_until <= now)
+
+
+def _renew_lease(connection: Connection, run: Run, now: datetime) -> None:
+    kept = connection.execute(
+        update(leases).where(_held_by(run)).values(expires_at=now + LEASE_TERM)
+    ).rowcount
+    if not kept:
+        raise Superseded(
+            "This run no longer holds its application's lease: it is closed, or it was silent for "
+            "too long and another run took its place. It writes nothing more; start a new run."
+        )
+
+
+def _require_claim(connection: Connection, claim: BatchClaim) -> None:
+    current = connection.execute(
+        select(batches.c.claim)
+        .where(batches.c.run_id == claim.run.run_id, batches.c.batch == claim.batch)
+        .with_for_update()
+    ).scalar_one()
+    if current != claim.number:
+        raise Superseded(
+            f"Another task has claimed batch {claim.batch} of run {claim.run.key}; "
+            "this one writes nothing more."
+        )
+
+
+def _keep_hold(connection: Connection, hold: Hold, now: datetime) -> None:
+    """Renew the hold; a tenant that no run holds is taken.
+
+    That happens to a task that a person has cleared, or that was away for too long.
+    """
+    free = or_(tenants.c.claimed_by == hold.run_key, is_unheld(now))
+    kept = connection.execute(
+        update(tenants)
+        .where(_of_tenant(hold), free)
+        .values(claimed_by=hold.run_key, claimed_until=now + HOLD_TERM)
+    ).rowcount
+    if not kept:
+        raise Superseded(
+            f"Another run is onboarding the tenant {hold.tenant} by now; this run leaves it alone."
+        )
+
+
+def _held_by(run: Run) -> ColumnElement[bool]:
+    return and_(
+        leases.c.application == run.application,
+        leases.c.run_id == run.run_id,
+        leases.c.token == run.token,
+    )
+
+
+def _of_tenant(hold: Hold) -> ColumnElement[bool]:
+    return and_(tenants.c.application == hold.application, tenants.c.tenant == hold.tenant)

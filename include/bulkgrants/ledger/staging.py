@@ -1,0 +1,427 @@
+"""Both sides of the comparison as the ledger holds them: the staged roster, and the grants.
+
+The roster is staged whole for each run. The grants are kept: a complete listing is staged and then
+merged in one transaction, which writes only what has changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    and_,
+    case,
+    delete,
+    exists,
+    false,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+    update,
+)
+
+from bulkgrants.errors import Unavailable
+from bulkgrants.ledger.database import Cell, insert_frame, insert_rows, upsert
+from bulkgrants.ledger.rights import Writing
+from bulkgrants.ledger.tables import entries, grants, observed, rejects
+from bulkgrants.model import BatchClaim, Candidate, Grant, GrantStatus, Hold, RejectReason, Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_KEY = ("application", "provider", "email")
+_SEEN = ("grant_id", "status", "scopes", "credential_id", "blocked", "created_at", "updated_at")
+_COMPARED = ("grant_id", "status", "scopes", "credential_id", "blocked", "updated_at")
+_REJECT = (
+    *("run_id", "row_number", "tenant", "email", "provider", "mailbox", "reason", "sentence"),
+)
+_DUPLICATES = (RejectReason.DUPLICATE, RejectReason.CONFLICTING_DUPLICATE)
+_AT_ONCE = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """A staged row whose mailbox other rows name as well, with what they say."""
+
+    row_number: int
+    tenant: str
+    email: str
+    provider: str
+    contradict: bool
+    """Whether the rows of the mailbox differ in tenant, scopes or credential."""
+    rows: int
+    first: int
+    last: int
+    """Row numbers of the first and last row of the mailbox."""
+    a_tenant: str
+    z_tenant: str
+    """The first and last tenant by name."""
+    scopes_differ: bool
+    credentials_differ: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A row of the table `rejects`, except for its run."""
+
+    row_number: int
+    tenant: str
+    email: str
+    provider: str | None
+    mailbox: str | None
+    reason: RejectReason
+    sentence: str
+
+
+def clear_roster(write: Writing[Run]) -> None:
+    """Drop what is staged for the application, and the run's rejects of an earlier try."""
+    connection = write.connection
+    connection.execute(delete(entries).where(entries.c.application == write.application))
+    connection.execute(delete(rejects).where(rejects.c.run_id == write.right.run_id))
+
+
+def stage_entries(write: Writing[Run], frame: pd.DataFrame) -> None:
+    """Stage entries; the frame has the columns of the table except the application."""
+    if len(frame):
+        insert_frame(write.connection, entries, frame.assign(application=write.application))
+
+
+def stage_rejects(write: Writing[Run], frame: pd.DataFrame) -> None:
+    """Record rejected rows; the frame has the columns of the table except the run."""
+    if len(frame):
+        insert_frame(write.connection, rejects, frame.assign(run_id=write.right.run_id))
+
+
+def analyze_roster(write: Writing[Run]) -> None:
+    """Tell PostgreSQL how much is staged.
+
+    Otherwise the search for duplicates, and the plan's join, expect a table of yesterday's size and
+    take ten times as long.
+    """
+    if write.connection.dialect.name == "postgresql":
+        write.connection.execute(sa.text("ANALYZE entries, rejects"))
+
+
+def count_staged(write: Writing[Run]) -> tuple[int, int]:
+    """How many entries are staged for the application, and how many rows the run rejected."""
+
+    def count(condition: ColumnElement[bool]) -> int:
+        return write.connection.execute(select(func.count()).where(condition)).scalar_one()
+
+    return (
+        count(entries.c.application == write.application),
+        count(rejects.c.run_id == write.right.run_id),
+    )
+
+
+def repeated_rows(write: Writing[Run]) -> Iterator[list[Repeated]]:
+    """The staged rows to reject because their mailbox is named more than once, in blocks.
+
+    If the rows of a mailbox say the same, that is all but the first; if they contradict each other,
+    all of them. Rows of two providers are about one mailbox as well, because Nylas keeps one grant
+    per address.
+    """
+    statement = _repeated(write.application).execution_options(yield_per=_AT_ONCE)
+    with write.connection.execute(statement) as repeated:
+        for part in repeated.partitions():
+            yield [Repeated(**row._mapping) for row in part]  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
+
+
+def record_rejects(write: Writing[Run], rows: Sequence[Reject]) -> int:
+    """Record rejected rows; returns their number."""
+    run_id = write.right.run_id
+    return insert_rows(
+        write.connection,
+        rejects,
+        _REJECT,
+        (
+            (run_id, row.row_number, row.tenant, row.email, row.provider, row.mailbox,
+             row.reason.value, row.sentence)
+            for row in rows
+        ),
+    )  # fmt: skip
+
+
+def drop_rejected_duplicates(write: Writing[Run]) -> None:
+    """Take the rows that the run rejected as duplicates out of the staged roster."""
+    rejected = select(rejects.c.row_number).where(
+        rejects.c.run_id == write.right.run_id, rejects.c.reason.in_(_DUPLICATES)
+    )
+    write.connection.execute(
+        delete(entries).where(
+            entries.c.application == write.application, entries.c.row_number.in_(rejected)
+        )
+    )
+
+
+def _repeated(application: str) -> sa.Select[*tuple[object, ...]]:
+    """The rows to reject, each with what its mailbox's other rows say."""
+    own = entries.c.application == application
+    credential = func.coalesce(entries.c.credential_id, "")
+
+    def differs(column: ColumnElement[str]) -> ColumnElement[bool]:
+        return func.min(column) != func.max(column)
+
+    groups = (
+        select(
+            entries.c.email,
+            func.count().label("rows"),
+            func.min(entries.c.row_number).label("first"),
+            func.max(entries.c.row_number).label("last"),
+            func.min(entries.c.tenant).label("a_tenant"),
+            func.max(entries.c.tenant).label("z_tenant"),
+            differs(entries.c.scopes).label("scopes_differ"),
+            differs(credential).label("credentials_differ"),
+        )
+        .where(own)
+        .group_by(entries.c.email)
+        .having(func.count() > 1)
+        .subquery()
+    )
+    contradict = or_(
+        groups.c.a_tenant != groups.c.z_tenant, groups.c.scopes_differ, groups.c.credentials_differ
+    )
+    return (
+        select(
+            entries.c.row_number,
+            entries.c.tenant,
+            entries.c.email,
+            entries.c.provider,
+            contradict.label("contradict"),
+            *[column for column in groups.c if column.name != "email"],
+        )
+        .join(groups, groups.c.email == entries.c.email)
+        .where(own, or_(contradict, entries.c.row_number > groups.c.first))
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """A mailbox and the grant that Nylas has just returned for it."""
+
+    provider: str
+    email: str
+    """Normalised."""
+    tenant: str | None
+    grant: Grant
+
+
+def own(write: Writing[BatchClaim] | Writing[Hold], granted: Iterable[Owned]) -> None:
+    """Record grants as Nylas has just returned them; from now on they are owned."""
+    rows = [
+        {
+            "application": write.application,
+            "provider": one.provider,
+            "email": one.email,
+            "grant_id": one.grant.grant_id,
+            "status": one.grant.status,
+            "scopes": one.grant.scopes,
+            "credential_id": one.grant.credential_id,
+            "blocked": one.grant.blocked,
+            "created_at": one.grant.created_at,
+            "updated_at": one.grant.updated_at,
+            "owned": True,
+            "tenant": one.tenant,
+            "orphan_since": None,
+            "gone_at": None,
+        }
+        for one in granted
+    ]
+    if not rows:
+        return
+    statement = upsert(write.connection, grants)
+    new = {name: statement.excluded[name] for name in rows[0] if name not in _KEY}
+    write.connection.execute(
+        statement.on_conflict_do_update(index_elements=list(_KEY), set_=new), rows
+    )
+
+
+def clear_listing(write: Writing[Run]) -> None:
+    """Drop what an earlier, interrupted listing staged."""
+    write.connection.execute(delete(observed).where(observed.c.application == write.application))
+
+
+def stage_listing(write: Writing[Run], rows: list[tuple[Cell, ...]]) -> int:
+    """Stage listed grants; returns their number. Rows are made by `listing_row`."""
+    columns = ("application", "grant_id", "provider", "email", *_SEEN[1:])
+    insert_rows(write.connection, observed, columns, rows)
+    return len(rows)
+
+
+def listing_row(application: str, grant: Grant, email: str) -> tuple[Cell, ...]:
+    """A listed grant as a row of staging; `email` is normalised."""
+    return (
+        application, grant.grant_id, grant.provider, email, grant.status, grant.scopes,
+        grant.credential_id, grant.blocked, grant.created_at, grant.updated_at,
+    )  # fmt: skip
+
+
+def require_listing(write: Writing[Run], listed: int) -> None:
+    """Make sure that what was listed is still staged. Raises Unavailable.
+
+    Staging is unlogged on PostgreSQL: after a crash of the server all grants would look gone.
+    """
+    staged = _count_observed(write)
+    if staged != listed:
+        raise Unavailable(
+            f"Of {listed} grants listed {staged} are still staged in the ledger; list them again."
+        )
+
+
+def merge_listing(write: Writing[Run]) -> int:
+    """Bring `grants` in line with the staged listing; returns the number of mailboxes seen.
+
+    Grants that the listing lacks are marked gone, within the run's selection. A grant under another
+    id than before was made by another party, so it is no longer owned.
+    """
+    connection, run = write.connection, write.right
+    _drop_doubles(connection, run.application)
+    known = and_(*(grants.c[name] == observed.c[name] for name in _KEY))
+    news = (
+        select(
+            *(observed.c[name] for name in (*_KEY, *_SEEN)),
+            false().label("owned"),
+        )
+        .select_from(observed.outerjoin(grants, known))
+        .where(
+            observed.c.application == run.application,
+            or_(
+                grants.c.email.is_(None),
+                grants.c.gone_at.is_not(None),
+                *(grants.c[name].is_distinct_from(observed.c[name]) for name in _COMPARED),
+            ),
+        )
+    )
+    statement = upsert(connection, grants).from_select([*_KEY, *_SEEN, "owned"], news)
+    same_grant = grants.c.grant_id == statement.excluded.grant_id
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=list(_KEY),
+            set_={
+                **{name: statement.excluded[name] for name in _SEEN},
+                "owned": and_(grants.c.owned, same_grant),
+                "orphan_since": case((same_grant, grants.c.orphan_since), else_=null()),
+                "gone_at": null(),
+            },
+        )
+    )
+    _mark_gone(write)
+    return _count_observed(write)
+
+
+def adopt(write: Writing[Run], compared: Table) -> int:
+    """Own the grants that are already as the roster asks; returns their number.
+
+    Also records the tenant of each grant's entry, for the day on which it loses the entry.
+    `compared` is the comparison's table, with the columns provider, email, tenant and adoptable.
+    """
+    named = and_(
+        compared.c.adoptable,
+        compared.c.provider == grants.c.provider,
+        compared.c.email == grants.c.email,
+    )
+    return write.connection.execute(
+        update(grants)
+        .where(grants.c.application == write.application, named)
+        .values(owned=True, tenant=compared.c.tenant)
+    ).rowcount
+
+
+def _drop_doubles(connection: Connection, application: str) -> None:
+    """One row for each mailbox: the grant that is known, else a valid one, else the newest.
+
+    A page that was read twice brings the same grant twice. Two grants for one mailbox are against
+    the API's promise (docs/nylas-api.md, Grants), but a promise is not a key.
+    """
+    mine = observed.c.application == application
+    doubles = connection.execute(
+        select(observed.c.provider, observed.c.email)
+        .where(mine)
+        .group_by(observed.c.provider, observed.c.email)
+        .having(func.count() > 1)
+    ).all()
+    for provider, email in doubles:
+        known = and_(
+            grants.c.application == application,
+            grants.c.provider == provider,
+            grants.c.email == email,
+            grants.c.grant_id == observed.c.grant_id,
+        )
+        this = and_(mine, observed.c.provider == provider, observed.c.email == email)
+        best = connection.execute(
+            select(observed)
+            .where(this)
+            .order_by(
+                exists().where(known).desc(),
+                (observed.c.status == GrantStatus.VALID).desc(),
+                observed.c.updated_at.desc(),
+                observed.c.grant_id,
+            )
+            .limit(1)
+        ).one()
+        connection.execute(delete(observed).where(this))
+        connection.execute(observed.insert().values(**best._mapping))  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
+
+
+def _count_observed(write: Writing[Run]) -> int:
+    return write.connection.execute(
+        select(func.count())
+        .select_from(observed)
+        .where(observed.c.application == write.application)
+    ).scalar_one()
+
+
+def _mark_gone(write: Writing[Run]) -> None:
+    run = write.right
+    seen = exists().where(*(observed.c[name] == grants.c[name] for name in _KEY))
+    mailbox = run.selection.mailbox
+    write.connection.execute(
+        update(grants)
+        .where(
+            grants.c.application == run.application,
+            grants.c.gone_at.is_(None),
+            ~seen,
+            *([grants.c.email == mailbox] if mailbox else []),
+        )
+        .values(gone_at=literal(write.now, grants.c.gone_at.type))
+    )
+
+
+def forget_orphans(write: Writing[Run]) -> None:
+    """A grant that has an entry again is not an orphan, whatever part of the roster is selected."""
+    has_entry = exists().where(
+        entries.c.application == write.application,
+        entries.c.provider == grants.c.provider,
+        entries.c.email == grants.c.email,
+    )
+    write.connection.execute(
+        update(grants)
+        .where(
+            grants.c.application == write.application, grants.c.orphan_since.is_not(None), has_entry
+        )
+        .values(orphan_since=None)
+    )
+
+
+def mark_orphans(write: Writing[Run], orphans: Iterable[Candidate]) -> None:
+    """Record that these grants are without an entry from now on."""
+    rows = [{"its_provider": one.provider, "its_email": one.email} for one in orphans]
+    if rows:
+        write.connection.execute(
+            update(grants)
+            .where(
+                grants.c.application == write.application,
+                grants.c.provider == sa.bindparam("its_provider"),
+                grants.c.email == sa.bindparam("its_email"),
+            )
+            .values(orphan_since=write.now),
+            rows,
+        )

@@ -1,0 +1,229 @@
+"""Mailboxes as values: their grants, what the roster asks for, and what follows from both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from bulkgrants.model.tenants import Standing
+
+
+class GrantStatus(StrEnum):
+    """The two states a grant can be in at Nylas."""
+
+    VALID = "valid"
+    INVALID = "invalid"
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One grant as the API reports it."""
+
+    grant_id: str
+    provider: str
+    email: str
+    """As the API writes it; the ledger keeps it normalised."""
+    status: GrantStatus
+    scopes: str
+    """Canonical scopes (`bulkgrants.text`), without the identity scopes."""
+    credential_id: str | None
+    blocked: bool
+    created_at: int
+    """Unix seconds."""
+    updated_at: int
+    """Unix seconds of the last authentication."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """What the roster says of a mailbox."""
+
+    tenant: str
+    scopes: str
+    """Canonical scopes; empty where the provider, not the roster, decides them."""
+    credential_id: str | None
+    """None while the credential is not registered at Nylas."""
+
+
+@dataclass(frozen=True, slots=True)
+class Actual:
+    """What the API says of a mailbox, and what the ledger knows of that grant."""
+
+    grant_id: str
+    status: GrantStatus
+    scopes: str
+    credential_id: str | None
+    blocked: bool
+    owned: bool
+    """Whether the ledger says we created or adopted it; nothing else may be revoked."""
+    orphan_since: datetime | None
+    """When it was first seen without an entry, or None while it has one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Escrow:
+    """A mailbox that was refused and is not tried again before `due_at`."""
+
+    reason: str
+    due_at: datetime | None
+    """None once it was given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class EscrowRecord:
+    """A refused mailbox as the ledger keeps it in escrow."""
+
+    provider: str
+    email: str
+    tenant: str
+    reason: str
+    """A `Refusal`."""
+    code: str
+    """The known error's, where the table of refusals has it."""
+    message: str
+    refusals: int
+    """How often in a row."""
+    first_refused_at: datetime
+    due_at: datetime | None
+    """None once it was given up."""
+
+
+class RejectReason(StrEnum):
+    """Why a roster row cannot be an entry, as the table `rejects` and `docs/roster.md` name it."""
+
+    EMPTY_TENANT = "empty_tenant"
+    UNKNOWN_TENANT = "unknown_tenant"
+    EMPTY_EMAIL = "empty_email"
+    BAD_ADDRESS = "bad_address"
+    NOT_TEXT = "not_text"
+    PROVIDER_MISMATCH = "provider_mismatch"
+    UNKNOWN_CREDENTIAL = "unknown_credential"
+    SCOPES_NOT_ALLOWED = "scopes_not_allowed"
+    UNREADABLE_SCOPES = "unreadable_scopes"
+    DUPLICATE = "duplicate"
+    CONFLICTING_DUPLICATE = "conflicting_duplicate"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A mailbox where roster and grants differ, or where something is due."""
+
+    provider: str
+    email: str
+    tenant: str | None
+    desired: Desired | None
+    actual: Actual | None
+    escrow: Escrow | None
+    rejected: bool
+    """Whether today's roster names the mailbox in a row that was rejected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """Everything besides the two sides that a decision depends on."""
+
+    now: datetime
+    provider: str
+    standing: Standing
+    escrow: Escrow | None = None
+    rejected: bool = False
+    """Whether today's roster names the mailbox in a row that was rejected."""
+
+
+class ChangeKind(StrEnum):
+    """The changes, in words for tables and reports."""
+
+    CREATE = "create"
+    RENEW = "renew"
+    RESCOPE = "rescope"
+    REVOKE = "revoke"
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Make a grant for a mailbox that has none."""
+
+    kind: ChangeKind = field(default=ChangeKind.CREATE, init=False)
+    tenant: str
+    scopes: str
+    credential_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """Re-authenticate an invalid grant; its id and sync state are kept."""
+
+    kind: ChangeKind = field(default=ChangeKind.RENEW, init=False)
+    tenant: str
+    scopes: str
+    credential_id: str
+    grant_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rescope:
+    """Re-authenticate a valid grant with other scopes; its id and sync state are kept."""
+
+    kind: ChangeKind = field(default=ChangeKind.RESCOPE, init=False)
+    tenant: str
+    scopes: str
+    credential_id: str
+    grant_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Revoke:
+    """Delete an owned orphan whose grace is over. Final, and therefore held."""
+
+    kind: ChangeKind = field(default=ChangeKind.REVOKE, init=False)
+    grant_id: str
+
+
+Change = Create | Renew | Rescope | Revoke
+
+
+class SkipReason(StrEnum):
+    """Why a mailbox that differs is deliberately left as it is."""
+
+    TENANT_DISABLED = "tenant_disabled"
+    GRANT_BLOCKED = "grant_blocked"
+    AWAITING_CONSENT = "awaiting_consent"
+    AWAITING_PROPAGATION = "awaiting_propagation"
+    TENANT_QUARANTINED = "tenant_quarantined"
+    CREDENTIAL_NOT_REGISTERED = "credential_not_registered"
+    CREDENTIAL_DIFFERS = "credential_differs"
+    IN_ESCROW = "in_escrow"
+    GIVEN_UP = "given_up"
+    ROSTER_ROW_REJECTED = "roster_row_rejected"
+    FOREIGN = "foreign"
+    IN_GRACE = "in_grace"
+    EQUAL = "equal"
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """A deliberate non-change."""
+
+    reason: SkipReason
+    detail: str = ""
+    """What a reader wants to know beyond the reason: until when, because of what."""
+
+
+class Outcome(StrEnum):
+    """What an attempt led to."""
+
+    GRANTED = "granted"
+    RENEWED = "renewed"
+    RESCOPED = "rescoped"
+    REFUSED = "refused"
+    SKIPPED = "skipped"
+    """Planned, then overtaken: its tenant was quarantined, or lost its consent, meanwhile."""
+
+
+MADE = {
+    ChangeKind.CREATE: Outcome.GRANTED,
+    ChangeKind.RENEW: Outcome.RENEWED,
+    ChangeKind.RESCOPE: Outcome.RESCOPED,
+}
+"""What each change comes to when it succeeds."""

@@ -1,0 +1,164 @@
+"""Runs as values: what a run is for, its plan, its batches, and what came of each attempt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+
+from bulkgrants.model.mailboxes import Grant, Outcome
+
+
+class Mode(StrEnum):
+    """What a run may do with its plan."""
+
+    APPLY = "apply"
+    DRY_RUN = "dry_run"
+    AUDIT = "audit"
+
+
+class RunKind(StrEnum):
+    """Which DAG a run belongs to."""
+
+    RECONCILE = "reconcile"
+    AUDIT = "audit"
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which part of the roster a run is about; `Selection()` means all of it."""
+
+    tenants: tuple[str, ...] = ()
+    mailbox: str | None = None
+    """A normalised address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run as the ledger knows it."""
+
+    run_id: int
+    application: str
+    key: str
+    """The DAG id and run id; a run that was begun anew has a number behind it."""
+    kind: RunKind
+    mode: Mode
+    mode_reason: str
+    """Why the run does nothing at all, in one sentence; empty where it goes on."""
+    roster_date: date | None
+    selection: Selection
+    token: int
+    """The fencing token of the lease under which the run was opened."""
+    opened_at: datetime
+    planned_at: datetime | None
+    closed_at: datetime | None
+    entries: int | None
+    rejected: int | None
+    observed: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A plan as the tasks that follow need it; its rows are in the ledger."""
+
+    run_id: int
+    batches: tuple[int, ...]
+    """Numbers of the batches to apply; none for a dry run."""
+    fingerprint: str
+    """SHA-256 over the ordered changes; the same changes have the same fingerprint."""
+    counts: dict[str, int]
+    """Mailboxes by what happens to them: a change's kind, `skip:` with its reason, or a state."""
+
+
+class ChangeState(StrEnum):
+    """How far a change has come."""
+
+    PLANNED = "planned"
+    """It is to be applied."""
+    HELD = "held"
+    """It is not applied without a person's approval."""
+    DONE = "done"
+    """It has an outcome."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchClaim:
+    """One task's right to work on a batch; the next task that claims the batch ends it."""
+
+    application: str
+    run: Run
+    batch: int
+    number: int
+    """Grows with each claim on the batch."""
+    first_seq: int
+    last_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenChange:
+    """A change that is still to be made."""
+
+    seq: int
+    kind: str
+    provider: str
+    email: str
+    tenant: str
+    scopes: str
+    credential_id: str
+    attempts: int
+    """How many attempts earlier tasks have made."""
+
+
+class AttemptEnd(StrEnum):
+    """How an attempt ended that led to no `Outcome`; its change stays open."""
+
+    RETRIED = "retried"
+    """It failed in a way that another attempt may mend."""
+    STOPPED = "stopped"
+    """It met an error that ended the whole batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndedAttempt:
+    """An attempt that is over."""
+
+    seq: int
+    number: int
+    at: datetime
+    outcome: Outcome | AttemptEnd
+    http_status: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """A change that was made: the mailbox has the grant that the roster asks for."""
+
+    change: OpenChange
+    outcome: Outcome
+    grant: Grant
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NotGranted:
+    """A change that was refused, or skipped because its tenant is left alone."""
+
+    change: OpenChange
+    outcome: Outcome
+    reason: str
+    """A `Refusal`, or the `SkipReason`."""
+    code: str
+    """The known error's, where the table of refusals has it."""
+    message: str
+    at: datetime
+    concerns_mailbox: bool = False
+    """Whether the mailbox itself is the reason, so that it goes into escrow."""
+
+
+class Verification(StrEnum):
+    """What reading back has shown of a change that was made."""
+
+    VERIFIED = "verified"
+    DRIFT = "drift"
+    """The grant is missing, or differs from the change."""

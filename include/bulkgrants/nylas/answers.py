@@ -1,0 +1,311 @@
+"""What an answer means: the call's value, or the error to raise, classed by what to do next.
+
+The HTTP status decides first, the provider's own error second, Nylas' error type last: its types
+come in two spellings, and its docs and its wire disagree on some of them.
+
+An error body is hostile: it may echo the request, a token or a key. Known secrets are taken out
+wherever they are, in the spellings that JSON and URLs give them; what merely looks like a key is
+taken out as well, because it is not needed to understand a refusal.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Annotated, TypeVar
+from urllib.parse import quote, quote_plus
+
+from pydantic import BaseModel, BeforeValidator, JsonValue, ValidationError
+
+from bulkgrants.errors import (
+    ApiKeyRefused,
+    BulkgrantsError,
+    RateLimited,
+    Refused,
+    RequestRefused,
+    Throttle,
+    Unavailable,
+)
+from bulkgrants.nylas.calls import Call, Json, JsonObject, Malformed, Subject
+from bulkgrants.ports import Clock
+from bulkgrants.refusals import BLOCKED, KnownError, grant_error
+from bulkgrants.text import bounded
+
+T = TypeVar("T")
+
+MAX_BODY_BYTES = 16 * 1024 * 1024
+"""More than any page of 200 can weigh; a sender reads no further."""
+LONGEST_WAIT = 3600.0
+"""Seconds. Exchange throttles for about twenty minutes; a longer wait is not meant seriously."""
+MASK = "[redacted]"
+
+_LONGEST_ERROR_BODY = 64 * 1024
+_KEY_TYPES = frozenset({"token.unauthorized_access", "authentication_error"})
+_PROVIDER_THROTTLES = frozenset({"quota_exceeded_error", "provider_rate_limit_error"})
+_NAMING_FIELDS = frozenset({"error", "code", "error_code", "status", "reason"})
+"""Fields of a provider's error that hold a name of the error, where they hold a text."""
+
+_SECRET_KEYS = frozenset({"credential_data", "client_secret", "refresh_token"})
+_SHORTEST = 4  # below that, a mask would shred the sentence and hide nothing
+_LONGEST_TEXT = 20_000
+_LIKE_A_SECRET = re.compile(
+    r"-----BEGIN.*?(?:-----END[^-]*-----|$)"  # PEM, also when cut off
+    r"|\b(?:bearer|basic)\s+[\w.~+/=-]{12,}"
+    r"|\bnyk_\w+"  # Nylas' API keys
+    r"|\beyJ[\w-]+\.[\w.-]+"  # JSON web tokens
+    r"|[A-Za-z0-9+/_=-]{40,}",  # longer than a UUID
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One HTTP answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    body: bytes
+
+
+def understand(
+    call: Call[T], reply: Reply, *, clock: Clock, connection: str, secrets: Collection[str] = ()
+) -> T:
+    """The call's value from a successful answer.
+
+    Raises the error of `error_for` for any other status, and Unavailable for a successful answer
+    that cannot be read: the call took effect, and reading it again may well work.
+    """
+    if not HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES:
+        raise error_for(call, reply, clock=clock, connection=connection, secrets=secrets)
+    try:
+        return call.parse(reply.body)
+    except Malformed as error:
+        request_id = redacted(reply.headers.get("x-request-id", ""), secrets, 80) or "unknown"
+        raise Unavailable(
+            f"Nylas answered {call.label} with something unreadable: {error} "
+            f"(request id {request_id}).",
+            status=reply.status,
+        ) from None
+
+
+def _line(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+_Line = Annotated[str, BeforeValidator(_line)]
+
+
+class _Error(BaseModel):
+    """The parts of an error body that anything depends on."""
+
+    type: _Line = ""
+    code: _Line = ""
+    message: _Line = ""
+    validation_errors: Annotated[
+        dict[str, _Line], BeforeValidator(lambda value: value if isinstance(value, dict) else {})
+    ] = {}
+    provider_error: JsonValue = None
+
+    @property
+    def name(self) -> str:
+        """Nylas' name of the error, in the shorter of its two spellings."""
+        return self.type.removeprefix("api.") or self.code
+
+    @property
+    def said(self) -> str:
+        """Nylas' own words, and what it says of each field."""
+        fields = (f"{name}: {text}" for name, text in self.validation_errors.items())
+        return " ".join((self.message, *fields))
+
+    @property
+    def has_provider_error(self) -> bool:
+        """Whether the provider said something."""
+        return bool(self.provider_error)
+
+
+class _ErrorBody(BaseModel):
+    error: _Error
+
+
+def error_for(
+    call: Call[T], reply: Reply, *, clock: Clock, connection: str, secrets: Collection[str] = ()
+) -> BulkgrantsError:
+    """The error to raise for an answer that is not a success.
+
+    `connection` is the id of the Airflow connection that a person should look at; `secrets` is what
+    the sender put into headers. Neither they nor any secret of the call's body get into the error.
+    """
+    said = _error(reply.body)
+    detail = _detail(call, reply, said, {*secrets, *secrets_in(call.body)})
+    if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
+        return _throttled(said, detail, retry_after(reply.headers, clock))
+    if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR or reply.status in {
+        HTTPStatus.REQUEST_TIMEOUT,
+        HTTPStatus.TOO_EARLY,
+    }:
+        after = retry_after(reply.headers, clock)
+        sentence = f"Nylas, or the provider behind it, could not answer ({detail})."
+        return Unavailable(sentence, after=after, status=reply.status)
+    if not said.has_provider_error and _is_about_the_key(reply.status, said):
+        return ApiKeyRefused(
+            f"Nylas does not accept the API key; check the key and the region of the Airflow "
+            f"connection '{connection}' ({detail})."
+        )
+    if HTTPStatus.MULTIPLE_CHOICES <= reply.status < HTTPStatus.BAD_REQUEST:
+        return RequestRefused(
+            f"The answer was a redirect, which is never followed; check the host of the Airflow "
+            f"connection '{connection}' ({detail}).",
+            status=reply.status,
+        )
+    if call.subject is Subject.APPLICATION:
+        sentence = f"Nylas refused ({detail}); it would refuse the same call again."
+        return RequestRefused(sentence, status=reply.status)
+    return _refused(reply, said, detail)
+
+
+def retry_after(headers: Mapping[str, str], clock: Clock) -> float | None:
+    """The seconds that `Retry-After` asks for, given as seconds or as an HTTP date.
+
+    At least 0 and at most LONGEST_WAIT; None where the header is missing or unreadable.
+    """
+    value = headers.get("retry-after", "").strip()
+    if re.fullmatch(r"\d{1,12}(\.\d{1,6})?", value, re.ASCII):
+        return min(float(value), LONGEST_WAIT)
+    try:
+        moment = parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        return None
+    return min(max((_aware(moment) - clock()).total_seconds(), 0.0), LONGEST_WAIT)
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+
+
+def _throttled(said: _Error, detail: str, after: float | None) -> RateLimited:
+    if said.has_provider_error or said.name in _PROVIDER_THROTTLES:
+        sentence = f"The provider allows no more calls at the moment ({detail})."
+        return RateLimited(sentence, throttle=Throttle.PROVIDER, after=after)
+    sentence = f"Nylas allows no more calls at the moment ({detail})."
+    return RateLimited(sentence, throttle=Throttle.NYLAS, after=after)
+
+
+def _is_about_the_key(status: int, said: _Error) -> bool:
+    """A 401 of Nylas' own; `grant.*` types speak of one grant even then."""
+    if said.name in _KEY_TYPES:
+        return True
+    return status == HTTPStatus.UNAUTHORIZED and not said.name.startswith("grant.")
+
+
+def _refused(reply: Reply, said: _Error, detail: str) -> Refused | Unavailable:
+    known = BLOCKED if reply.status == HTTPStatus.LOCKED else _known(said)
+    if known.is_passing:
+        sentence = f"The provider could not answer ({detail})."
+        return Unavailable(sentence, after=None, status=reply.status)
+    return Refused(detail, known=known, status=reply.status)
+
+
+def _known(said: _Error) -> KnownError:
+    """What the provider's error means, or Nylas' own words where the provider said nothing."""
+    if said.has_provider_error:
+        provider = said.provider_error
+        return grant_error(names=_names(provider), texts=[" ".join(texts(provider))])
+    return grant_error(names=(), texts=[said.said])
+
+
+def _names(value: Json, depth: int = 8) -> Iterator[str]:
+    """The names of errors in a provider's JSON; Microsoft's numbers get the prefix they have."""
+    if depth and isinstance(value, Mapping):
+        for key, item in value.items():
+            if key in _NAMING_FIELDS and isinstance(item, str):
+                yield item
+            elif key == "error_codes" and isinstance(item, list):
+                yield from (f"AADSTS{code}" for code in item if isinstance(code, int))
+            else:
+                yield from _names(item, depth - 1)
+
+
+def _error(body: bytes) -> _Error:
+    """What the body says; nothing, where it is not an error of Nylas' own, as a proxy's page."""
+    try:
+        return _ErrorBody.model_validate_json(body[: _LONGEST_ERROR_BODY + 1]).error
+    except ValidationError:
+        return _Error()
+
+
+def _detail(call: Call[T], reply: Reply, said: _Error, secrets: Collection[str]) -> str:
+    """Which call, what was said, and the request id that Nylas' support asks for."""
+    parts = [f"{call.label}: HTTP {reply.status}"]
+    nylas = redacted(f"{said.name} {said.said}".strip(), secrets)
+    if nylas:
+        parts.append(nylas)
+    provider = " ".join(texts(said.provider_error))
+    if provider:
+        parts.append(f"the provider said: {redacted(provider, secrets)}")
+    request_id = redacted(reply.headers.get("x-request-id", ""), secrets, 80)
+    if request_id:
+        parts.append(f"request id {request_id}")
+    return "; ".join(parts)
+
+
+def secrets_in(body: JsonObject | None) -> frozenset[str]:
+    """Every text of a request's body that must not come back in a message."""
+    return frozenset(_secrets(body or {}))
+
+
+def _secrets(value: Json) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if key in _SECRET_KEYS:
+                yield from texts(item)
+            else:
+                yield from _secrets(item)
+
+
+def redacted(text: str, secrets: Iterable[str], limit: int = 200) -> str:
+    """`text` on one printable line of at most `limit` characters, without any of the secrets."""
+    line = _flat(text)
+    known = sorted(_spellings(secrets), key=len, reverse=True)
+    for secret in known:
+        line = line.replace(secret, MASK)
+    line = _LIKE_A_SECRET.sub(MASK, line)
+    # A mask may have joined what stood apart; then nothing of the text is worth the risk.
+    return "" if any(secret in line for secret in known) else bounded(line, limit)
+
+
+def _flat(text: str) -> str:
+    """The text as a reader sees it: printable, with single blanks."""
+    return " ".join(bounded(text, _LONGEST_TEXT).split())
+
+
+def _spellings(secrets: Iterable[str]) -> set[str]:
+    """The secrets as they are, line by line, escaped by JSON or a URL, and made printable."""
+    spellings: set[str] = set()
+    for secret in secrets:
+        for part in (secret, *secret.splitlines()):
+            spellings |= {
+                _flat(part),
+                json.dumps(part)[1:-1],
+                json.dumps(part, ensure_ascii=False)[1:-1],
+                quote(part, safe=""),
+                quote_plus(part),
+            }
+    return {spelling for spelling in spellings if len(spelling) >= _SHORTEST}
+
+
+def texts(value: Json, depth: int = 8) -> Iterator[str]:
+    """Every text in a JSON value, keys excepted; what lies deeper than `depth` is passed over."""
+    if isinstance(value, str):
+        yield value
+    elif depth and isinstance(value, Mapping):
+        for item in value.values():
+            yield from texts(item, depth - 1)
+    elif depth and isinstance(value, Sequence):
+        for item in value:
+            yield from texts(item, depth - 1)

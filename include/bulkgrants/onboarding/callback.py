@@ -1,0 +1,232 @@
+"""Takes the redirect of an admin who has answered: judged without I/O, and recorded at once.
+
+Everything in a redirect is hostile until its state has proved to be genuine, and is bounded even
+then.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from functools import partial
+from urllib.parse import parse_qsl
+
+from bulkgrants.ledger import onboarding as records
+from bulkgrants.ledger.database import Ledger, Reading
+from bulkgrants.ledger.rights import answering
+from bulkgrants.model import Consent, ConsentStatus, OAuthError
+from bulkgrants.onboarding.links import Binding, is_genuine, is_state, state_hash
+from bulkgrants.text import bounded, is_guid
+
+_log = logging.getLogger(__name__)
+
+LONGEST_QUERY = 8192
+"""Characters; Microsoft's longest descriptions are some thousand."""
+_MOST_PARAMETERS = 20
+_LONGEST = {"error": 100, "error_code": 100, "error_description": 1000, "error_uri": 500}
+_LONGEST_TENANT = 100
+
+
+class Verdict(StrEnum):
+    """What a redirect came to."""
+
+    GIVEN = "given"
+    REFUSED = "refused"
+    REPEATED = "repeated"
+    """It says what is recorded already, as when an admin reloads the page."""
+    MALFORMED = "malformed"
+    """Nylas would not make such a redirect."""
+    TOO_LONG = "too_long"
+    UNKNOWN = "unknown"
+    """Its state was not made here, or is forged."""
+    USED = "used"
+    """Its state was answered before, and otherwise."""
+    EXPIRED = "expired"
+    MISMATCHED = "mismatched"
+    """The answer is another organisation's, or for a credential that is no longer the tenant's."""
+
+
+_STATUS = {Verdict.GIVEN: ConsentStatus.GIVEN, Verdict.REFUSED: ConsentStatus.REFUSED}
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """A redirect that can be read."""
+
+    state: str
+    error: OAuthError
+    admin_consent: bool
+    admin_tenant: str
+    """The tenant id that Microsoft names, or empty; Nylas' own form has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What a redirect came to, and what may be shown of it."""
+
+    verdict: Verdict
+    tenant: str = ""
+    """Whose consent it is; empty unless the state is genuine."""
+    status: ConsentStatus | None = None
+    """What is recorded of that consent by now."""
+    answered_at: datetime | None = None
+    error: OAuthError = OAuthError()  # noqa: RUF009 - frozen
+
+
+def receive(ledger: Ledger, query: str, *, application: str, key: bytes, now: datetime) -> Received:
+    """Judge a redirect by its query string and record what it is worth.
+
+    The first good answer is recorded with what follows from it for the tenant, all or nothing, so
+    that an admin may reload a page that never came. Anything else changes nothing, and leaves an
+    attempt within the bounds of `ledger.onboarding.note_attempt`.
+    """
+    redirect = read_redirect(query)
+    with answering(ledger) as connection:
+        if isinstance(redirect, Verdict):
+            _note(connection, None, redirect, now)
+            return Received(redirect)
+        consent = records.find_consent(connection, state_hash(redirect.state))
+        weigh = partial(
+            judge,
+            redirect,
+            application=application,
+            credential_id=(
+                records.credential_id_of_tenant(connection, consent) if consent else None
+            ),
+            key=key,
+            now=now,
+        )
+        verdict = weigh(consent)
+        if consent is None or verdict is Verdict.UNKNOWN:
+            _note(connection, None, verdict, now)
+            return Received(verdict)
+        if verdict in _STATUS and not _record(connection, consent, redirect, verdict, now):
+            # Another answer to the same link came at the same moment, and was first.
+            verdict = weigh(records.find_consent(connection, consent.state_hash))
+        _note(connection, consent, verdict, now, redirect.error)
+        after = records.find_consent(connection, consent.state_hash) or consent
+    return Received(verdict, consent.tenant, after.status, after.answered_at, after.error)
+
+
+def _record(
+    connection: Reading, consent: Consent, redirect: Redirect, verdict: Verdict, now: datetime
+) -> bool:
+    """Tells whether it is the first answer, the only one that counts."""
+    first = records.answer_consent(
+        connection,
+        consent.consent_id,
+        _STATUS[verdict],
+        now,
+        admin_tenant=redirect.admin_tenant,
+        error=redirect.error,
+    )
+    if first and verdict is Verdict.GIVEN:
+        records.consented(connection, consent.application, consent.tenant, now)
+    return first
+
+
+def _note(
+    connection: Reading,
+    consent: Consent | None,
+    verdict: Verdict,
+    now: datetime,
+    error: OAuthError | None = None,
+) -> None:
+    consent_id = consent.consent_id if consent else None
+    detail = bounded(f"{error.error} {error.error_description}", 300) if error else ""
+    kept = records.note_attempt(connection, consent_id, verdict, detail, now)
+    if kept and consent is not None:
+        _log.info("Consent %d of tenant %s: %s", consent_id, consent.tenant, verdict)
+
+
+def read_redirect(query: str) -> Redirect | Verdict:
+    """The redirect in a query string, or TOO_LONG or MALFORMED.
+
+    Every parameter may occur once; unknown parameters are ignored.
+    """
+    if len(query) > LONGEST_QUERY:
+        return Verdict.TOO_LONG
+    if not query.isascii():  # a browser encodes all else
+        return Verdict.MALFORMED
+    try:
+        pairs = parse_qsl(
+            query, keep_blank_values=True, errors="strict", max_num_fields=_MOST_PARAMETERS
+        )
+    except ValueError:  # too many fields, or no UTF-8
+        return Verdict.MALFORMED
+    fields = dict(pairs)
+    if len(fields) < len(pairs) or not is_state(fields.get("state", "")):
+        return Verdict.MALFORMED
+    error = OAuthError(
+        **{name: bounded(fields.get(name, ""), limit) for name, limit in _LONGEST.items()}
+    )
+    for given, read in (("error", error.error), ("error_code", error.error_code)):
+        if fields.get(given) and not read:  # an error without a printable letter is still not a yes
+            return Verdict.MALFORMED
+    return Redirect(
+        state=fields["state"],
+        error=error,
+        admin_consent=fields.get("admin_consent", "").lower() == "true",
+        admin_tenant=bounded(fields.get("tenant", ""), _LONGEST_TENANT).lower(),
+    )
+
+
+def judge(
+    redirect: Redirect,
+    consent: Consent | None,
+    *,
+    application: str,
+    credential_id: str | None,
+    key: bytes,
+    now: datetime,
+) -> Verdict:
+    """What the redirect is worth for the consent whose state it carries.
+
+    `application` is the one that this callback serves; `credential_id` is the current one of the
+    tenant. An error is looked for before the consent: Microsoft's own redirects have
+    `admin_consent=True` beside `error` (docs/nylas-api.md, Admin consent). A yes is a hint, not a
+    proof; the canary shows what the provider really honours.
+    """
+    if consent is None or not _is_ours(redirect, consent, application, key):
+        return Verdict.UNKNOWN
+    said = _said(redirect)
+    if said is None:
+        return Verdict.MALFORMED
+    if consent.status in {ConsentStatus.GIVEN, ConsentStatus.LOST, ConsentStatus.REFUSED}:
+        before = Verdict.REFUSED if consent.status is ConsentStatus.REFUSED else Verdict.GIVEN
+        return Verdict.REPEATED if said is before else Verdict.USED
+    if consent.status is ConsentStatus.EXPIRED or consent.expires_at <= now:
+        return Verdict.EXPIRED
+    if consent.credential_id != credential_id or not _is_their_tenant(redirect, consent):
+        return Verdict.MISMATCHED
+    return said
+
+
+def _is_ours(redirect: Redirect, consent: Consent, application: str, key: bytes) -> bool:
+    binding = Binding(
+        application=application,
+        tenant=consent.tenant,
+        credential_id=consent.credential_id,
+        redirect_uri=consent.redirect_uri,
+        expires_at=consent.expires_at,
+    )
+    found = hmac.compare_digest(consent.state_hash, state_hash(redirect.state))
+    return found and consent.application == application and is_genuine(redirect.state, binding, key)
+
+
+def _said(redirect: Redirect) -> Verdict | None:
+    if redirect.error.error or redirect.error.error_code:
+        return Verdict.REFUSED
+    return Verdict.GIVEN if redirect.admin_consent else None
+
+
+def _is_their_tenant(redirect: Redirect, consent: Consent) -> bool:
+    """Whether the answer is of the organisation that was asked.
+
+    Only two ids can be compared: the link may name a domain, and `common` is every organisation.
+    """
+    asked = consent.microsoft_tenant
+    return not (is_guid(asked) and is_guid(redirect.admin_tenant)) or asked == redirect.admin_tenant

@@ -1,0 +1,233 @@
+"""Propagation: the wait until the provider honours what an admin has given, seen by a canary.
+
+A probe is one ordinary authentication of the tenant's canary, recorded as what it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from bulkgrants.errors import Misconfigured, NotPropagated, Refused, Retriable, Superseded
+from bulkgrants.ledger import onboarding as records
+from bulkgrants.ledger.database import Ledger, reading
+from bulkgrants.ledger.rights import writing
+from bulkgrants.ledger.staging import Owned, own
+from bulkgrants.ledger.tenants import credential_ids
+from bulkgrants.model import Awaiting, Grant, Onboarding, Probed, ProbeOutcome, Provider
+from bulkgrants.nylas.calls import authenticate
+from bulkgrants.nylas.sending import Sender
+from bulkgrants.ports import Chance, Clock
+from bulkgrants.refusals import Concerns, Refusal
+from bulkgrants.text import bounded, split_scopes
+
+FIRST_WAIT = timedelta(seconds=10)
+"""The shortest wait between two probes."""
+LONGEST_WAIT = timedelta(minutes=15)
+_GROWTH = 1 / 3
+"""The wait between two probes as a share of the time that has passed."""
+
+HOPELESS = frozenset(
+    {
+        Refusal.SECRET_INVALID,
+        Refusal.MAILBOX_UNKNOWN,
+        Refusal.GRANT_BLOCKED,
+        Refusal.TENANT_MISCONFIGURED,
+    }
+)
+"""Refusals that no waiting mends: a person has to change something first."""
+_LONGEST_MESSAGE = 1000
+"""Characters: everything that an error has to say, with the request id at its end."""
+_WHERE = {
+    Provider.MICROSOFT: (
+        "Add them to the Azure app as application permissions of Microsoft Graph, have the admin "
+        "consent again, or take them out of the tenant's `scopes`."
+    ),
+    Provider.GOOGLE: (
+        "Delegate them to the service account in the customer's Google Admin console, or take "
+        "them out of the tenant's `scopes`."
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long to wait for one provider."""
+
+    floor: timedelta
+    """How long not to ask at all: Microsoft caches scopes for some minutes, and a question that
+    comes too early may make it keep the old ones longer (docs/nylas-api.md, Admin consent)."""
+    deadline: timedelta
+    """After how long something must be wrong."""
+
+    def first_probe(self, since: datetime) -> datetime:
+        """The earliest moment for a probe."""
+        return since + self.floor
+
+    def next_probe(
+        self, since: datetime, now: datetime, chance: Chance, rest: timedelta = timedelta()
+    ) -> datetime:
+        """The moment of the next probe; the last one is due at the deadline itself.
+
+        It is at least `rest` away, if the other side asked for that. Waits grow with the time that
+        has passed, so that no count has to be kept: a task that takes the wait up after a break
+        continues as if there had been none. Each wait is drawn from a range, so that tenants that
+        began together do not ask together.
+        """
+        wait = min(max(FIRST_WAIT, (now - since) * _GROWTH), LONGEST_WAIT)
+        at = now + max(wait * (0.75 + 0.5 * chance()), rest)
+        end = since + self.deadline
+        return min(at, end) if now < end else at
+
+    def is_over(self, since: datetime, now: datetime) -> bool:
+        """Whether the deadline has passed."""
+        return now >= since + self.deadline
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The canary's grant carries every scope it must."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeAgain:
+    """The next probe is due at a moment."""
+
+    until: datetime
+    probed: Probed | None
+    """What was seen just now; None where it was too early to ask."""
+
+
+def advance(
+    ledger: Ledger,
+    sender: Sender,
+    onboarding: Onboarding,
+    pace: Pace,
+    *,
+    run_key: str,
+    clock: Clock,
+    chance: Chance,
+) -> Ready | ProbeAgain:
+    """Probe if a probe is due; returns what comes next.
+
+    Raises NotPropagated once the deadline has passed, with the scopes still missing by name;
+    Misconfigured for what no waiting mends, with what to do; Superseded where the tenant awaits its
+    admin's consent, or was never taken up; and what `probe` raises.
+    """
+    if onboarding.awaiting is None:
+        return Ready()
+    if onboarding.awaiting is not Awaiting.PROPAGATION or onboarding.since is None:
+        raise Superseded(
+            f"The tenant {onboarding.tenant} awaits its admin's consent, or no run has taken it "
+            "up; this run leaves it alone, and the next one takes it up."
+        )
+    first = pace.first_probe(onboarding.since)
+    if clock() < first:
+        return ProbeAgain(first, None)
+    probed = probe(ledger, sender, onboarding, run_key=run_key, clock=clock)
+    if probed.outcome is ProbeOutcome.GRANTED:
+        return Ready()
+    if probed.known is not None and probed.known.refusal in HOPELESS:
+        raise Misconfigured(
+            f"The canary {bounded(onboarding.canary, 120)} of the tenant {onboarding.tenant} was "
+            f"refused, and waiting will not change that. {_advice(probed)}"
+        )
+    now = clock()
+    if pace.is_over(onboarding.since, now):
+        raise NotPropagated(_overdue(ledger, onboarding, pace, probed))
+    return ProbeAgain(pace.next_probe(onboarding.since, now, chance, probed.rest), probed)
+
+
+def probe(
+    ledger: Ledger, sender: Sender, onboarding: Onboarding, *, run_key: str, clock: Clock
+) -> Probed:
+    """Authenticate the canary, and record the probe and the grant; if complete, it is ready.
+
+    The canary's grant is a grant like any other: recorded, owned, and one day an orphan if the
+    roster does not name it. Dying between the call and the record loses nothing: the next probe
+    finds the same grant. Raises Misconfigured without a canary or a registered credential,
+    Superseded where another run holds the tenant, and the Fatal errors of the sender.
+    """
+    credential_id = _credential_id(ledger, onboarding)
+    with writing(ledger, onboarding.held_by(run_key), clock()):
+        pass  # the tenant is this run's before anything is sent
+    call = authenticate(onboarding.provider, onboarding.canary, credential_id, onboarding.scopes)
+    every = tuple(split_scopes(onboarding.required))
+    grant: Grant | None = None
+    try:
+        grant = sender.send(call)
+    except Refused as error:
+        message = bounded(error, _LONGEST_MESSAGE)
+        probed = Probed(ProbeOutcome.REFUSED, every, message, error.known)
+    except Retriable as error:
+        message, rest = bounded(error, _LONGEST_MESSAGE), timedelta(seconds=error.after or 0)
+        probed = Probed(ProbeOutcome.UNSERVED, every, message, rest=rest)
+    else:
+        missing = missing_scopes(onboarding.required, grant.scopes)
+        outcome = ProbeOutcome.PARTIAL if missing else ProbeOutcome.GRANTED
+        probed = Probed(outcome, missing)
+    # checked again: the exchange may have taken as long as another run needed to take over
+    with writing(ledger, onboarding.held_by(run_key), clock()) as write:
+        records.record_probe(write, onboarding.canary, probed)
+        if grant is not None:
+            canary = Owned(onboarding.provider, onboarding.canary, onboarding.tenant, grant)
+            own(write, [canary])
+        if probed.outcome is ProbeOutcome.GRANTED:
+            records.ready(write)
+    return probed
+
+
+def missing_scopes(required: str, carried: str) -> tuple[str, ...]:
+    """The required scopes that a grant does not carry; both canonical, case does not matter."""
+    there = {scope.casefold() for scope in split_scopes(carried)}
+    return tuple(scope for scope in split_scopes(required) if scope.casefold() not in there)
+
+
+def _credential_id(ledger: Ledger, onboarding: Onboarding) -> str:
+    if not onboarding.canary:
+        raise Misconfigured(
+            f"The tenant {onboarding.tenant} names no canary; write the address of one of its "
+            "mailboxes into the column `canary` of the tenants table."
+        )
+    with reading(ledger) as connection:
+        known = credential_ids(connection, onboarding.application)
+    credential_id = known.get((onboarding.provider, onboarding.credential))
+    if credential_id is None:
+        raise Misconfigured(
+            f"The credential '{onboarding.credential}' of the tenant {onboarding.tenant} is not "
+            "registered at Nylas; run the task `register` of this tenant first."
+        )
+    return credential_id
+
+
+def _advice(probed: Probed) -> str:
+    """What a refused probe means, what was said, and what to do."""
+    if probed.known is None:
+        return probed.message
+    known = probed.known
+    another = known.concerns is Concerns.MAILBOX
+    instead = " Or name another mailbox in the column `canary` of the tenants table."
+    return f"{known.meaning} {known.remedy}{instead if another else ''} ({probed.message})"
+
+
+def _overdue(ledger: Ledger, onboarding: Onboarding, pace: Pace, probed: Probed) -> str:
+    unserved = probed.outcome is ProbeOutcome.UNSERVED
+    answered = records.last_answered_probe(ledger, onboarding) if unserved else probed
+    hours = pace.deadline.total_seconds() / 3600
+    missing = bounded(", ".join((answered or probed).missing), 600)
+    head = (
+        f"The tenant {onboarding.tenant} is not ready {hours:g} h after "
+        f"{'its consent' if onboarding.provider is Provider.MICROSOFT else 'the first probe'}: "
+    )
+    canary = f"the grant of its canary {bounded(onboarding.canary, 120)}"
+    if answered is None:
+        return (
+            f"{head}no probe was answered, so it is unknown whether {canary} carries "
+            f"{missing}. Start the onboarding of this tenant by its name once the provider and "
+            f"Nylas answer again. ({probed.message})"
+        )
+    source = ", as the last answered probe shows" if unserved else ""
+    head += f"{canary} lacks {missing}{source}."
+    if answered.outcome is ProbeOutcome.PARTIAL:
+        return f"{head} {_WHERE[onboarding.provider]}"
+    return f"{head} {_advice(answered)}"

@@ -1,0 +1,112 @@
+"""What a consent that was asked for waits for next: decided from the records, and the time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from bulkgrants.errors import Superseded
+from bulkgrants.ledger import onboarding as records
+from bulkgrants.ledger.database import Ledger
+from bulkgrants.ledger.rights import HOLD_TERM, writing
+from bulkgrants.model import Consent, ConsentStatus, Hold, OAuthError, Onboarding
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How long to wait for an admin."""
+
+    link: timedelta
+    """How long one link is valid."""
+    reminders: tuple[timedelta, ...]
+    """How long after the first link the admin is reminded with a fresh one; ascending."""
+    give_up: timedelta
+    """How long after the first link the wait ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The admin has consented."""
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """The admin, or Microsoft, has said no."""
+
+    error: OAuthError
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """The admin did not answer in time."""
+
+    after: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class MakeLink:
+    """A link has to be made: the first one, or a fresh one."""
+
+    is_reminder: bool
+    """Whether links were sent before."""
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitAnswer:
+    """There is a link that can be answered; nothing else is due before `until`."""
+
+    until: datetime
+
+
+Step = Given | Declined | Expired | MakeLink | AwaitAnswer
+
+
+def step_of(ledger: Ledger, onboarding: Onboarding, terms: Terms, now: datetime) -> Step:
+    """What the tenant's consent waits for."""
+    asked = records.asked_consents(
+        ledger, onboarding.application, onboarding.tenant, onboarding.since or now
+    )
+    return next_step(asked, terms, now)
+
+
+def next_step(asked: Sequence[Consent], terms: Terms, now: datetime) -> Step:
+    """What comes next, given the consents that were asked for since the wait began, oldest first.
+
+    Several links may be open at once: a reminder brings a fresh one, and the older ones stay valid
+    until they expire. One yes decides, whatever came of the others.
+    """
+    if not asked:
+        return MakeLink(is_reminder=False)
+    if any(one.status is ConsentStatus.GIVEN for one in asked):
+        return Given()
+    refused = [one for one in asked if one.status is ConsentStatus.REFUSED]
+    if refused:
+        return Declined(refused[-1].error)
+    first, last = asked[0], asked[-1]
+    give_up_at = first.requested_at + terms.give_up
+    if now >= give_up_at:
+        return Expired(terms.give_up)
+    reminders = (first.requested_at + after for after in terms.reminders)
+    due = min(
+        (at for at in (*reminders, last.expires_at) if at > last.requested_at), default=give_up_at
+    )
+    return MakeLink(is_reminder=True) if now >= due else AwaitAnswer(min(due, give_up_at))
+
+
+def needs_attention(ledger: Ledger, hold: Hold, now: datetime) -> bool:
+    """Whether the waiting run should look: an answer, another run, or a tenant that is gone.
+
+    It is asked every few seconds, and cheap. It renews the run's hold on the tenant when half of it
+    is over, and writes nothing else.
+    """
+    moved_on, held_until = records.hold_needs_attention(ledger, hold)
+    if moved_on or held_until is None:
+        return True
+    if held_until - now < HOLD_TERM / 2:
+        try:
+            with writing(ledger, hold, now):
+                pass
+        except Superseded:
+            return True
+    return False

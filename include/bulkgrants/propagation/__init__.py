@@ -1,1 +1,0 @@
-"""Propagation: the wait until the provider honours what an admin has given, seen by a canary."""

@@ -1,0 +1,78 @@
+"""What a run may do with the roster there is."""
+
+from datetime import date
+from itertools import product
+
+import pytest
+
+from bulkgrants.errors import Misconfigured, Unavailable
+from bulkgrants.model import Mode
+from bulkgrants.reconcile.opening import Admission, RosterState, admit
+
+D1, D2, D3 = date(2026, 3, 1), date(2026, 3, 2), date(2026, 3, 3)
+EARLIER = "This run is for 2026-03-01, but the newest roster is 2026-03-02."
+OLDER = "Roster 2026-03-03 was applied already, and 2026-03-02 is older."
+CURRENT = "The roster is a current table, which does not show 2026-03-01."
+
+
+def state(day=D2, today=D2, *, exact=True, dated=True, newest=D2) -> RosterState:
+    return RosterState(day=day, today=today, exact=exact, dated=dated, newest=newest)
+
+
+CASES = [
+    # a roster with a partition a day
+    (state(), None, Admission(D2, Mode.APPLY, "")),
+    (state(), D1, Admission(D2, Mode.APPLY, "")),
+    (state(), D2, Admission(D2, Mode.APPLY, "")),
+    (state(), D3, Admission(D2, Mode.AUDIT, OLDER)),
+    (state(day=D1), None, Admission(D1, Mode.AUDIT, EARLIER)),
+    (state(day=D1, exact=False), None, Admission(D1, Mode.AUDIT, EARLIER)),
+    (state(day=D1), D3, Admission(D1, Mode.AUDIT, EARLIER)),
+    (state(day=D3, today=D3, exact=False), None, Admission(D2, Mode.APPLY, "")),
+    (state(day=D3, today=D3, exact=False), D2, Admission(D2, Mode.APPLY, "")),
+    (state(day=D3, today=D3, exact=False), D3, Admission(D2, Mode.AUDIT, OLDER)),
+    # a plain current table
+    (state(dated=False, newest=None), None, Admission(None, Mode.APPLY, "")),
+    (state(dated=False, newest=None), D3, Admission(None, Mode.APPLY, "")),
+    (state(D1, dated=False, newest=None), None, Admission(None, Mode.AUDIT, CURRENT)),
+    (state(D1, exact=False, dated=False, newest=None), None, Admission(None, Mode.APPLY, "")),
+    (state(D3, dated=False, newest=None), None, Admission(None, Mode.APPLY, "")),
+]
+
+
+@pytest.mark.parametrize(("roster", "newest_applied", "admission"), CASES)
+def test_each_situation_admits_what_it_should(roster, newest_applied, admission):
+    assert admit(Mode.APPLY, roster, newest_applied) == admission
+
+
+@pytest.mark.parametrize("mode", [Mode.DRY_RUN, Mode.AUDIT])
+@pytest.mark.parametrize(("roster", "newest_applied", "admission"), CASES)
+def test_no_run_may_do_more_than_it_would_like_to(roster, newest_applied, admission, mode):
+    wanted = mode if admission.mode is Mode.APPLY else Mode.AUDIT
+    expected = Admission(admission.roster_date, wanted, admission.reason)
+    assert admit(mode, roster, newest_applied) == expected
+
+
+def test_a_partition_that_is_not_there_yet_is_waited_for():
+    with pytest.raises(Unavailable, match="no partition for 2026-03-03 yet") as waiting:
+        admit(Mode.APPLY, state(day=D3, today=D3), None)
+    assert waiting.value.after == 600
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_a_dated_roster_without_any_partition_needs_a_person(exact):
+    with pytest.raises(Misconfigured, match="no partition; load one"):
+        admit(Mode.APPLY, state(exact=exact, newest=None), None)
+
+
+def test_whatever_happens_an_older_roster_than_the_newest_applied_is_never_applied():
+    days = (D1, D2, D3)
+    for day, today, newest, applied, exact in product(days, days, days, days, (True, False)):
+        try:
+            admission = admit(Mode.APPLY, state(day, today, exact=exact, newest=newest), applied)
+        except Unavailable:
+            continue
+        if admission.mode is Mode.APPLY:
+            assert admission.roster_date == newest >= applied
+            assert day >= newest
+            assert not admission.reason

@@ -1,0 +1,71 @@
+"""A tenant is left alone once it is refused as a whole, and no sooner."""
+
+from bulkgrants.model import Awaiting, SkipReason
+from bulkgrants.reconcile.apply import REFUSALS_IN_A_ROW, TenantRefusals
+
+
+def refused(refusals: TenantRefusals, times: int, tenant: str = "acme") -> list[bool]:
+    return [refusals.refused(tenant, "delegation_missing") for _ in range(times)]
+
+
+def test_the_last_of_so_many_refusals_in_a_row_quarantines_and_does_so_once():
+    refusals = TenantRefusals()
+    assert refused(refusals, REFUSALS_IN_A_ROW + 3) == [False] * 4 + [True] + [False] * 3
+    assert refusals.quarantined == {"acme": "delegation_missing"}
+
+
+def test_a_grant_in_between_shows_that_the_tenant_works():
+    refusals = TenantRefusals()
+    refused(refusals, REFUSALS_IN_A_ROW - 1)
+    refusals.granted("acme")
+    assert not any(refused(refusals, REFUSALS_IN_A_ROW - 1))
+    assert refusals.quarantined == {}
+
+
+def test_tenants_are_counted_apart():
+    refusals = TenantRefusals()
+    refused(refusals, REFUSALS_IN_A_ROW - 1)
+    assert not any(refused(refusals, REFUSALS_IN_A_ROW - 1, "umbrella"))
+    refusals.granted("umbrella")
+    assert refused(refusals, 1) == [True]
+
+
+def test_a_tenant_that_another_batch_has_quarantined_is_not_quarantined_again():
+    refusals = TenantRefusals()
+    refusals.quarantined["acme"] = "said the ledger"
+    assert not any(refused(refusals, 20))
+    assert refusals.quarantined == {"acme": "said the ledger"}
+
+
+def test_refusals_for_want_of_consent_lose_the_tenant_and_never_quarantine_it():
+    refusals = TenantRefusals()
+    seen = [refusals.unconsented("acme") for _ in range(REFUSALS_IN_A_ROW + 3)]
+    assert seen == [False] * 4 + [True] + [False] * 3
+    assert (refusals.awaiting, refusals.quarantined) == ({"acme": Awaiting.CONSENT}, {})
+
+
+def test_a_grant_in_between_shows_that_there_is_consent():
+    refusals = TenantRefusals()
+    for _ in range(3):
+        assert not any(refusals.unconsented("acme") for _ in range(REFUSALS_IN_A_ROW - 1))
+        refusals.granted("acme")
+    assert refusals.obstacle("acme") is None
+
+
+def test_a_tenant_that_is_known_to_wait_is_not_lost_again():
+    refusals = TenantRefusals()
+    refusals.awaiting["acme"] = Awaiting.PROPAGATION
+    assert not any(refusals.unconsented("acme") for _ in range(20))
+    assert refusals.awaiting == {"acme": Awaiting.PROPAGATION}
+
+
+def test_the_obstacle_of_a_tenant_is_what_it_waits_for_before_its_quarantine():
+    refusals = TenantRefusals()
+    assert refusals.obstacle("acme") is None
+    refusals.quarantined["acme"] = "delegation_missing"
+    assert refusals.obstacle("acme") == (SkipReason.TENANT_QUARANTINED, "delegation_missing")
+    for awaiting in Awaiting:
+        refusals.awaiting["acme"] = awaiting
+        reason, detail = refusals.obstacle("acme")
+        assert reason == f"awaiting_{awaiting}"
+        assert "consent was lost meanwhile" in detail
