@@ -4,10 +4,9 @@ from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from nylas_standin.config import Config
+from nylas_standin.keys import private_key
 from nylas_standin.server import Running, serve_in_thread
 
 READONLY = "https://www.googleapis.com/auth/gmail.readonly"
@@ -17,15 +16,7 @@ REDIRECT = "https://app.example/callback?from=nylas"
 @pytest.fixture(scope="session")
 def pem() -> str:
     """A throw-away key, of the kind that Google's key files hold."""
-    return (
-        rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        .private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        .decode()
-    )
+    return private_key()
 
 
 @pytest.fixture(scope="module")
