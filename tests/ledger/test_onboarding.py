@@ -7,9 +7,10 @@ from dataclasses import fields
 from datetime import timedelta
 from itertools import chain
 from threading import Event
+from urllib.parse import quote
 
 import pytest
-from sqlalchemy import event, update
+from sqlalchemy import event, select, update
 
 from bulkgrants.errors import Misconfigured, Superseded
 from bulkgrants.ledger import onboarding as steps
@@ -17,11 +18,20 @@ from bulkgrants.ledger.database import open_ledger
 from bulkgrants.ledger.onboarding import read_onboarding
 from bulkgrants.ledger.rights import HOLD_TERM, answering, claim_batch, release_hold, writing
 from bulkgrants.ledger.tables import tenants
-from bulkgrants.ledger.tenants import write_settings
-from bulkgrants.model import Awaiting, Hold, Provider, Stop, Tenant
+from bulkgrants.ledger.tenants import record_credential, write_settings
+from bulkgrants.ledger.upgrade import upgrade
+from bulkgrants.model import (
+    Awaiting,
+    CredentialType,
+    Hold,
+    Provider,
+    RegisteredCredential,
+    Stop,
+    Tenant,
+)
 from bulkgrants.reconcile.report import close_run
 from support.children import at_once
-from support.ledgers import APPLICATION, NOW, opened, put, rows
+from support.ledgers import APPLICATION, NOW, opened, put, rows, wait_until_blocked
 
 LATER = NOW + timedelta(hours=1)
 OTHER = "another application"
@@ -398,6 +408,45 @@ def test_a_run_that_comes_while_another_is_taking_waits_and_gets_nothing(ledger)
         assert first.result(30) == ["acme"]
     slow.dispose()
     assert row(ledger)["claimed_by"] == "run-1"
+
+
+def register(ledger):
+    record_credential(
+        ledger,
+        RegisteredCredential("cred-1", "f", NOW, None),
+        application=APPLICATION,
+        provider=Provider.MICROSOFT,
+        name="shared",
+        credential_type=CredentialType.ADMIN_CONSENT,
+    )
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        pytest.param(lambda ledger: listed(ledger, "zenith", "acme"), id="the table"),
+        pytest.param(register, id="a credential"),
+        pytest.param(lambda ledger: lose(ledger, "zenith", "acme"), id="lost consents"),
+    ],
+)
+def test_whoever_writes_several_tenants_locks_them_by_name(postgres_url, write):
+    # PostgreSQL may read the table as it lies, which is the order that a plain update locks in.
+    as_it_lies = "-c enable_indexscan=off -c enable_bitmapscan=off"
+    ledger = open_ledger(f"{postgres_url}&options={quote(as_it_lies)}")
+    upgrade(ledger)
+    listed(ledger, "acme", "zenith")
+    for name in ("zenith", "acme"):  # what was written last lies last
+        change(ledger, name, awaiting=None)
+    acme = select(tenants.c.tenant).where(tenants.c.tenant == "acme").with_for_update()
+    zenith = select(tenants.c.tenant).where(tenants.c.tenant == "zenith")
+    with ThreadPoolExecutor(1) as thread, ledger.connect() as slow:
+        slow.execute(acme)
+        other = thread.submit(write, ledger)
+        wait_until_blocked(ledger)
+        assert slow.execute(zenith.with_for_update(skip_locked=True)).scalar() == "zenith"
+        slow.rollback()
+        other.result(timeout=30)
+    ledger.dispose()
 
 
 def test_of_two_people_who_name_a_tenant_at_once_the_later_one_has_it(ledger):

@@ -24,7 +24,7 @@ from bulkgrants.errors import Misconfigured
 from bulkgrants.ledger.database import Ledger, reading
 from bulkgrants.ledger.rights import HOLD_TERM, Writing, is_unheld
 from bulkgrants.ledger.tables import consent_attempts, consents, credentials, probes, tenants
-from bulkgrants.ledger.tenants import write_settings
+from bulkgrants.ledger.tenants import lock_tenants, write_settings
 from bulkgrants.model import (
     Awaiting,
     BatchClaim,
@@ -152,12 +152,13 @@ def ready(write: Writing[Hold]) -> None:
     )
 
 
-def lose_consent(write: Writing[BatchClaim], lost: Iterable[str]) -> list[str]:
+def lose_consent(write: Writing[BatchClaim], lost: Collection[str]) -> list[str]:
     """Let ready Microsoft tenants await another consent; returns those that were ready until now.
 
     A Google tenant has no consent to lose, and stays ready. Grants are left as they are, both in
     the ledger and at Nylas: deleting is final, and a new consent may bring them back.
     """
+    lock_tenants(write.connection, write.application, lost)
     return [tenant for tenant in lost if _lose(write.connection, write.application, tenant)]
 
 
@@ -388,8 +389,8 @@ def last_answered_probe(ledger: Ledger, onboarding: Onboarding) -> Probed | None
     if row is None:
         return None
     outcome = ProbeOutcome(row.outcome)
-    refused = outcome is ProbeOutcome.REFUSED
-    known = recorded_refusal(row.reason, row.code) if refused else None
+    # A probe of before migration 0003 has a message alone.
+    known = recorded_refusal(row.reason, row.code) if row.reason else None
     return Probed(outcome, tuple(split_scopes(row.missing)), row.message, known)
 
 

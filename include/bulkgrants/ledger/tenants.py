@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, false, func, select, update
@@ -37,6 +37,19 @@ _SETTINGS = (
 )
 
 
+def lock_tenants(
+    connection: Connection, application: str, names: Collection[str] | None = None
+) -> None:
+    """Lock tenants, all or those of the names, before several of them are written.
+
+    It locks them in the order of their names, as every writer does: so no two wait for each other.
+    """
+    statement = select(tenants.c.tenant).where(tenants.c.application == application)
+    if names is not None:
+        statement = statement.where(tenants.c.tenant.in_(names))
+    connection.execute(statement.order_by(tenants.c.tenant).with_for_update()).all()
+
+
 def record_tenants(write: Writing[Run], listed: Iterable[Tenant]) -> None:
     """Bring the settings in line with the tenants table, for a run that has read it.
 
@@ -49,6 +62,7 @@ def record_tenants(write: Writing[Run], listed: Iterable[Tenant]) -> None:
 
 def write_settings(connection: Connection, application: str, listed: Iterable[Tenant]) -> None:
     """`record_tenants` for onboarding, which holds no right before it has read the table."""
+    lock_tenants(connection, application)
     connection.execute(
         update(tenants).where(tenants.c.application == application).values(listed=False)
     )
@@ -71,7 +85,7 @@ def write_settings(connection: Connection, application: str, listed: Iterable[Te
             "awaiting": _first_awaits(tenant),
             "quarantine_reason": "",
         }
-        for tenant in listed
+        for tenant in sorted(listed, key=lambda tenant: tenant.tenant)
     ]
     if not rows:
         return
@@ -184,6 +198,7 @@ def record_credential(
     }
     key = {"application": application, "provider": str(provider), "name": name}
     with ledger.begin() as connection:
+        lock_tenants(connection, application)
         connection.execute(
             update(tenants)
             .where(

@@ -14,7 +14,7 @@ from bulkgrants.ledger.database import Ledger
 from bulkgrants.ledger.onboarding import lose_consent
 from bulkgrants.ledger.rights import LEASE_TERM, Writing, writing
 from bulkgrants.ledger.staging import Owned, own
-from bulkgrants.ledger.tenants import quarantine
+from bulkgrants.ledger.tenants import lock_tenants, quarantine
 from bulkgrants.model import BatchClaim, EndedAttempt, EscrowRecord, Granted, NotGranted
 from bulkgrants.ports import Clock
 from bulkgrants.reconcile.decide import escrow_until
@@ -92,11 +92,7 @@ class Recorder:
         with writing(self._ledger, self._claim, now) as write:
             changes.end_attempts(write, [one for one in events if isinstance(one, EndedAttempt)])
             _record(write, done)
-            for one in events:
-                if isinstance(one, Quarantined):
-                    quarantine(write, one.tenant, until=now + QUARANTINE, reason=one.reason)
-            losing = [one.tenant for one in events if isinstance(one, Lost)]
-            lost = lose_consent(write, losing) if losing else []
+            lost = _leave_alone(write, events)
         log_lost_consents(lost)
         self._written_at = now
         self._log_progress(len(done))
@@ -107,6 +103,18 @@ class Recorder:
             self._logged_at = time.monotonic()
             size = self._claim.last_seq - self._claim.first_seq + 1
             _log.info("Batch %d: %d of up to %d changes done", self._claim.batch, self._done, size)
+
+
+def _leave_alone(write: Writing[BatchClaim], events: Sequence[Event]) -> list[str]:
+    """Quarantine tenants, and return those that have lost their consent just now."""
+    losing = {one.tenant for one in events if isinstance(one, Lost)}
+    reasons = {one.tenant: one.reason for one in events if isinstance(one, Quarantined)}
+    if not losing and not reasons:
+        return []
+    lock_tenants(write.connection, write.application, {*losing, *reasons})
+    for tenant, reason in reasons.items():
+        quarantine(write, tenant, until=write.now + QUARANTINE, reason=reason)
+    return lose_consent(write, sorted(losing))
 
 
 def _record(write: Writing[BatchClaim], done: Sequence[changes.Done]) -> None:
