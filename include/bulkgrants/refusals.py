@@ -8,6 +8,7 @@ sentences holds a word that came from outside.
 An error is recognised in this order, and within a step the first fitting row decides:
 
 1. Microsoft's number (`AADSTS65001`): from the field `error_codes`, or wherever a text names it.
+   A redirect has the numbers of one story, so there the first number in the text decides.
 2. The structured fields of an answer or a redirect, such as `error` or `error_code`.
 3. For an answer, the words of its texts; a redirect's description is not searched for words.
 """
@@ -15,7 +16,7 @@ An error is recognised in this order, and within a step the first fitting row de
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from re import Pattern
@@ -162,50 +163,21 @@ def _words(pattern: str) -> Pattern[str]:
 
 MICROSOFT: tuple[KnownError, ...] = (
     *_rows(
-        "AADSTS50011",
+        "AADSTS7000215 AADSTS70002",
         Actor.SETUP,
-        "The Azure app does not list the address to which Microsoft should send the admin.",
-        "In the Azure portal, add https://api.us.nylas.com/v3/connect/callback (api.eu for the "
-        f"EU) to the Azure app as a redirect URI of the platform Web, then {LINK_AGAIN}.",
+        "Microsoft does not accept the client secret.",
+        "Put the secret's value, not its id, into the credential's Airflow connection and "
+        "register the credential again; if the value is lost, first make a new client secret of "
+        "the Azure app in the Azure portal.",
+        refusal=Refusal.SECRET_INVALID,
     ),
     *_rows(
-        "AADSTS50020 AADSTS90072 AADSTS50034",
-        Actor.ADMIN,
-        "The account does not belong to the tenant in which Microsoft looks for it.",
-        "For a consent, have an admin sign in at the link with an account of that tenant; "
-        "for a mailbox, correct its tenant in the roster.",
-        refusal=Refusal.MAILBOX_UNKNOWN,
-        concerns=Concerns.MAILBOX,
-    ),
-    *_rows(
-        "AADSTS50105",
-        Actor.ADMIN,
-        "The tenant lets only assigned users use the Azure app, and this one is not assigned.",
-        "Have the tenant's admin assign the account to the app in the Azure portal under "
-        "Enterprise applications, or no longer require an assignment there.",
-    ),
-    *_rows(
-        "AADSTS50194",
+        "AADSTS7000222",
         Actor.SETUP,
-        "The Azure app is for one tenant only, but the sign-in went to `common`.",
-        "In the Azure portal, make the Azure app multi-tenant, so that it supports accounts in any "
-        "organisation's directory; if it is meant for one tenant only, put that tenant's id into "
-        "the credential's Airflow connection and register the credential again.",
-        refusal=Refusal.TENANT_MISCONFIGURED,
-    ),
-    *_rows(
-        "AADSTS53003",
-        Actor.ADMIN,
-        "A Conditional Access policy of the tenant blocked the admin's sign-in.",
-        "Have the tenant's admin open the consent link from a device and a place that the "
-        "policy allows, or change the policy in the Azure portal.",
-    ),
-    *_rows(
-        "AADSTS50076 AADSTS50079",
-        Actor.ADMIN,
-        "Microsoft asks the admin for multi-factor authentication, and it was not completed.",
-        "Have the tenant's admin open the consent link again and complete it, "
-        "after setting it up if the account does not have it yet.",
+        "The client secret has expired.",
+        "Make a new client secret of the Azure app in the Azure portal, put its value, not its id, "
+        "into the credential's Airflow connection, and register the credential again.",
+        refusal=Refusal.SECRET_INVALID,
     ),
     *_rows(
         "AADSTS65001",
@@ -222,13 +194,6 @@ MICROSOFT: tuple[KnownError, ...] = (
         "Only an admin may consent to these permissions, and another account signed in.",
         "Have a person open the consent link who may consent for the whole tenant.",
         refusal=Refusal.CONSENT_MISSING,
-    ),
-    *_rows(
-        "AADSTS650051",
-        Actor.PASSING,
-        "Microsoft is still setting the Azure app up in the tenant, or already has the consent.",
-        f"Wait a minute, then {LINK_AGAIN}; if the error stays, have them look in the Azure portal "
-        "under Enterprise applications whether the app has its permissions already.",
     ),
     *_rows(
         "AADSTS650052",
@@ -256,21 +221,13 @@ MICROSOFT: tuple[KnownError, ...] = (
         refusal=Refusal.CONSENT_MISSING,
     ),
     *_rows(
-        "AADSTS7000215 AADSTS70002",
+        "AADSTS50194",
         Actor.SETUP,
-        "Microsoft does not accept the client secret.",
-        "Put the secret's value, not its id, into the credential's Airflow connection and "
-        "register the credential again; if the value is lost, first make a new client secret of "
-        "the Azure app in the Azure portal.",
-        refusal=Refusal.SECRET_INVALID,
-    ),
-    *_rows(
-        "AADSTS7000222",
-        Actor.SETUP,
-        "The client secret has expired.",
-        "Make a new client secret of the Azure app in the Azure portal, put its value, not its id, "
-        "into the credential's Airflow connection, and register the credential again.",
-        refusal=Refusal.SECRET_INVALID,
+        "The Azure app is for one tenant only, but the sign-in went to `common`.",
+        "In the Azure portal, make the Azure app multi-tenant, so that it supports accounts in any "
+        "organisation's directory; if it is meant for one tenant only, put that tenant's id into "
+        "the credential's Airflow connection and register the credential again.",
+        refusal=Refusal.TENANT_MISCONFIGURED,
     ),
     *_rows(
         "AADSTS90002",
@@ -288,9 +245,57 @@ MICROSOFT: tuple[KnownError, ...] = (
         "and register the credential again.",
         refusal=Refusal.TENANT_MISCONFIGURED,
     ),
+    *_rows(
+        "AADSTS50020 AADSTS90072 AADSTS50034",
+        Actor.ADMIN,
+        "The account does not belong to the tenant in which Microsoft looks for it.",
+        "For a consent, have an admin sign in at the link with an account of that tenant; "
+        "for a mailbox, correct its tenant in the roster.",
+        refusal=Refusal.MAILBOX_UNKNOWN,
+        concerns=Concerns.MAILBOX,
+    ),
+    *_rows(
+        "AADSTS50011",
+        Actor.SETUP,
+        "The Azure app does not list the address to which Microsoft should send the admin.",
+        "In the Azure portal, add https://api.us.nylas.com/v3/connect/callback (api.eu for the "
+        f"EU) to the Azure app as a redirect URI of the platform Web, then {LINK_AGAIN}.",
+    ),
+    *_rows(
+        "AADSTS50105",
+        Actor.ADMIN,
+        "The tenant lets only assigned users use the Azure app, and this one is not assigned.",
+        "Have the tenant's admin assign the account to the app in the Azure portal under "
+        "Enterprise applications, or no longer require an assignment there.",
+    ),
+    *_rows(
+        "AADSTS53003",
+        Actor.ADMIN,
+        "A Conditional Access policy of the tenant blocked the admin's sign-in.",
+        "Have the tenant's admin open the consent link from a device and a place that the "
+        "policy allows, or change the policy in the Azure portal.",
+    ),
+    *_rows(
+        "AADSTS50076 AADSTS50079",
+        Actor.ADMIN,
+        "Microsoft asks the admin for multi-factor authentication, and it was not completed.",
+        "Have the tenant's admin open the consent link again and complete it, "
+        "after setting it up if the account does not have it yet.",
+    ),
+    *_rows(
+        "AADSTS650051",
+        Actor.PASSING,
+        "Microsoft is still setting the Azure app up in the tenant, or already has the consent.",
+        f"Wait a minute, then {LINK_AGAIN}; if the error stays, have them look in the Azure portal "
+        "under Enterprise applications whether the app has its permissions already.",
+    ),
     *_rows("AADSTS90006 AADSTS90024 AADSTS90012 AADSTS50087", Actor.PASSING, *_PASSING),
 )
-"""Numbers of Microsoft's sign-in service, met at consents and at grants."""
+"""Numbers of Microsoft's sign-in service, met at consents and at grants.
+
+Of several in one answer the first row decides: a secret that is wrong says more than what follows
+from it.
+"""
 
 NYLAS: tuple[KnownError, ...] = (
     *_consent(
@@ -427,7 +432,7 @@ GRANTS: tuple[KnownError, ...] = (
     # Google says `invalid_grant` for the key and for the mailbox; the key is judged first.
     _grant(
         "invalid_grant: Invalid JWT",
-        (Sign("invalid_grant", _words(r"\bjwt\b")),),
+        (Sign("invalid_grant", _words(r"\binvalid jwt\b")),),
         Refusal.SECRET_INVALID,
         Actor.SETUP,
         "Google does not accept the service account's key.",
@@ -501,7 +506,9 @@ UNKNOWN_REFUSAL = KnownError(
 TABLE: tuple[KnownError, ...] = (*MICROSOFT, *NYLAS, *OAUTH, *GRANTS)
 """All of them; from the top, the first fitting row decides."""
 _NUMBERED = {one.code: one for one in MICROSOFT}
-_NAMED_IN_CONSENTS = {one.code: one for one in (*OAUTH, *NYLAS)}
+_NYLAS_CODES = {one.code: one for one in NYLAS}
+_CONSENT_NAMES = {one.code: one for one in (*OAUTH, *NYLAS)}
+_REASONS = {str(one): one for one in Refusal}
 _REFUSALS = {one.code: one for one in (*MICROSOFT, *GRANTS)}
 
 _LONGEST = 4096
@@ -513,13 +520,16 @@ def consent_error(*, error: str = "", description: str = "", code: str = "") -> 
 
     Microsoft's number decides first, wherever it is, then Nylas' code, then the error's name.
     """
-    by_number = _by_number((error, description, code))
-    if by_number is not None:
-        return by_number
-    for name in (_beginning(code).strip(), _beginning(error).strip().lower()):
-        if name in _NAMED_IN_CONSENTS:
-            return _NAMED_IN_CONSENTS[name]
-    return UNKNOWN_CONSENT_ERROR
+    for text in (error, description, code):
+        for number in _numbers(_beginning(text)):
+            if number in _NUMBERED:
+                return _NUMBERED[number]
+    name = _beginning(error).strip().lower()
+    return (
+        _NYLAS_CODES.get(_beginning(code).strip())
+        or _CONSENT_NAMES.get(name)
+        or UNKNOWN_CONSENT_ERROR
+    )
 
 
 def grant_error(*, names: Iterable[str], texts: Iterable[str]) -> KnownError:
@@ -527,13 +537,12 @@ def grant_error(*, names: Iterable[str], texts: Iterable[str]) -> KnownError:
 
     `names` are the values of the answer's structured fields, `texts` everything that it says.
     """
-    said = [_beginning(text) for text in texts]
-    fields = [_beginning(name).strip() for name in names]
-    by_number = _by_number((*fields, *said))
-    if by_number is not None:
-        return by_number
-    text = " ".join(said)
-    structured = frozenset(field.lower() for field in fields)
+    structured = frozenset(name.strip().lower() for name in names)
+    text = " ".join(texts)
+    numbers = frozenset(_numbers(" ".join((*structured, text))))
+    for one in MICROSOFT:
+        if one.code in numbers:
+            return one
     for fits in (_fits_fields, _fits_text):
         for one in GRANTS:
             if any(fits(sign, structured, text) for sign in one.signs):
@@ -544,13 +553,16 @@ def grant_error(*, names: Iterable[str], texts: Iterable[str]) -> KnownError:
 def recorded_refusal(reason: str, code: str) -> KnownError:
     """The known error that the ledger recorded, by its `Refusal` and its code.
 
-    A code that another release of this table knew has the sentences of an unknown refusal.
+    A code that another release of this table knew has the sentences of an unknown refusal, and a
+    reason that it knew is OTHER.
     """
-    refusal = Refusal(reason or Refusal.OTHER)
+    refusal = _REASONS.get(reason, Refusal.OTHER)
     return _REFUSALS.get(code) or replace(UNKNOWN_REFUSAL, code=code, refusal=refusal)
 
 
 def _fits_fields(sign: Sign, structured: frozenset[str], text: str) -> bool:
+    if not sign.name:
+        return False
     return sign.name in structured and (sign.words is None or bool(sign.words.search(text)))
 
 
@@ -562,15 +574,9 @@ def _fits_text(sign: Sign, _structured: frozenset[str], text: str) -> bool:
     return bool(named) and (sign.words is None or bool(sign.words.search(text)))
 
 
-def _by_number(texts: Iterable[str]) -> KnownError | None:
-    """The first of Microsoft's numbers in the texts that the table knows."""
-    return next((_NUMBERED[one] for one in _numbers(texts) if one in _NUMBERED), None)
-
-
-def _numbers(texts: Iterable[str]) -> Iterator[str]:
-    for text in texts:
-        for number in _NUMBER.findall(_beginning(text)):
-            yield number.upper()
+def _numbers(text: str) -> list[str]:
+    """Microsoft's numbers in a text, in its order."""
+    return [number.upper() for number in _NUMBER.findall(text)]
 
 
 def _beginning(text: str) -> str:

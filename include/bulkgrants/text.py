@@ -12,6 +12,7 @@ Spelling anything twice changes nothing.
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 from email_validator import EmailNotValidError, validate_email
+from pydantic import ValidationError
 
 IDENTITY_SCOPES = frozenset(
     {
@@ -55,6 +57,24 @@ def bounded(text: object, limit: int = 200) -> str:
     """Text on one printable line of at most `limit` characters, cut with an ellipsis."""
     line = _BLANKS.sub(" ", str(text)[: limit * 4]).strip()
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def read_json(text: str | bytes) -> object:
+    """The value of a JSON text, with or without a byte order mark.
+
+    Half of a character, which is JSON but not Unicode, may stand in its texts. Raises ValueError.
+    """
+    try:
+        return json.loads(text.removeprefix("\ufeff") if isinstance(text, str) else text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def first_fault(error: ValidationError) -> tuple[str, str]:
+    """Where a value first differs from its model, as `data.0.id`, and how; never the value."""
+    first = error.errors(include_input=False, include_url=False)[0]
+    what = "Input should be an object" if first["type"] == "model_type" else first["msg"]
+    return ".".join(str(part) for part in first["loc"]), what
 
 
 def trimmed(text: str) -> str:

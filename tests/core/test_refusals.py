@@ -105,6 +105,10 @@ def test_a_recorded_code_that_the_table_has_no_more_keeps_its_reason(code):
     assert found.meaning == UNKNOWN_REFUSAL.meaning
 
 
+def test_a_recorded_reason_that_the_table_has_no_more_is_other():
+    assert recorded_refusal("reason_of_yesterday", "x").refusal is Refusal.OTHER
+
+
 def test_a_record_of_the_release_before_has_neither_reason_nor_code():
     assert recorded_refusal("", "") == UNKNOWN_REFUSAL
 
@@ -181,6 +185,7 @@ def test_number_before_code_before_name(given_, code, actor):
         {"description": "65004"},
         {"description": "AADSTS\u0666\u0665\u0660\u0660\u0664"},
         {"code": "45001.0"},
+        {"code": "access_denied"},
         {"description": "x" * 4096 + "AADSTS65004"},
     ],
 )
@@ -262,6 +267,27 @@ def test_a_structured_field_decides_before_a_word_of_the_text():
     texts = ["unauthorized_client", "the mailbox's user said access_denied"]
     assert grant_error(names=["access_denied"], texts=texts).code == "access_denied"
     assert grant_error(names=[], texts=texts).code == "unauthorized_client"
+
+
+@pytest.mark.parametrize("text", ["AADSTS7000222; AADSTS65001", "AADSTS65001; AADSTS7000222"])
+def test_of_two_numbers_the_secret_decides_whichever_comes_first(text):
+    assert grant_error(names=(), texts=[text]).code == "AADSTS7000222"
+
+
+def test_every_number_is_ranked_by_what_it_is_to_a_mailbox():
+    ranks = [
+        Refusal.SECRET_INVALID,
+        Refusal.CONSENT_MISSING,
+        Refusal.TENANT_MISCONFIGURED,
+        Refusal.MAILBOX_UNKNOWN,
+        Refusal.OTHER,
+    ]
+    places = [ranks.index(one.refusal) for one in MICROSOFT]
+    assert places == sorted(places)
+
+
+def test_words_decide_only_where_no_name_of_a_sign_fits():
+    assert grant_error(names=["x"], texts=["invalid_grant: the JWT is fine"]) is UNKNOWN_REFUSAL
 
 
 def test_a_number_decides_before_any_name():

@@ -9,7 +9,6 @@ from typing import Annotated, TypeVar
 from uuid import UUID
 
 from pydantic import (
-    AliasChoices,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -21,7 +20,7 @@ from pydantic import (
 
 from bulkgrants.azure.permissions import Permission
 from bulkgrants.errors import Misconfigured
-from bulkgrants.text import bounded
+from bulkgrants.text import bounded, first_fault, read_json
 
 M = TypeVar("M")
 
@@ -94,9 +93,8 @@ class _Resource(_Part):
 
 class _Password(_Part):
     key_id: StrictStr | None = Field(default=None, alias="keyId")
-    ends: StrictStr | None = Field(
-        default=None, validation_alias=AliasChoices("endDateTime", "endDate")
-    )
+    ends: StrictStr | None = Field(default=None, alias="endDateTime")
+    older_ends: StrictStr | None = Field(default=None, alias="endDate")
 
 
 class _Exported(_Part):
@@ -135,17 +133,17 @@ def read_manifest(text: str, *, name: str) -> Manifest:
 
 
 def _exported(text: str) -> _Exported:
-    # Windows tools write a byte order mark in front of the text.
-    body = text.removeprefix("\ufeff").encode(errors="surrogatepass")
-    if len(body) > MAX_BYTES:
-        raise _Unusable(f"it has {len(body):,} bytes, and {MAX_BYTES:,} is the most")
+    size = len(text.encode(errors="surrogatepass"))
+    if size > MAX_BYTES:
+        raise _Unusable(f"it has {size:,} bytes, and {MAX_BYTES:,} is the most")
     try:
-        exported = _Exported.model_validate_json(body)
+        exported = _Exported.model_validate(read_json(text))
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        why = f"its `{where}` is wrong: {first['msg']}" if where else "it is not a JSON object"
+        where, what = first_fault(error)
+        why = f"its `{where}` is wrong: {what}" if where else "it is not a JSON object"
         raise _Unusable(why) from None
+    except ValueError:
+        raise _Unusable("it is not a JSON object") from None
     if not exported.model_fields_set & {"audience", "resources"}:
         raise _Unusable("it has neither `signInAudience` nor `requiredResourceAccess`")
     return exported
@@ -186,7 +184,8 @@ def _secret(one: _Password, place: int) -> ClientSecret:
     except ValueError:
         # Only an id is ever shown: people have put the secret itself into other fields.
         label = f"number {place}"
-    return ClientSecret(label, None if one.ends is None else _moment(one.ends))
+    ends = one.ends or one.older_ends
+    return ClientSecret(label, _moment(ends) if ends else None)
 
 
 def _moment(text: str) -> datetime:

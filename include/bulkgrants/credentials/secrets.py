@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Validati
 from bulkgrants.errors import Misconfigured
 from bulkgrants.model import COMMON
 from bulkgrants.nylas.calls import Json, JsonObject
+from bulkgrants.text import read_json
 
 _PURPOSE = b"bulkgrants: fingerprints of credentials"
 
@@ -67,10 +68,7 @@ def service_account_key(value: Json, *, connection: str) -> ServiceAccountKey:
     names that connection and what is wrong with the file, and nothing of its content.
     """
     try:
-        if isinstance(value, str):
-            key_file = _KeyFile.model_validate_json(value.removeprefix("\ufeff"))
-        else:
-            key_file = _KeyFile.model_validate(value)
+        key_file = _KeyFile.model_validate(read_json(value) if isinstance(value, str) else value)
     except ValidationError as error:
         where = error.errors(include_input=False, include_url=False)[0]["loc"]
         if not where:
@@ -78,6 +76,8 @@ def service_account_key(value: Json, *, connection: str) -> ServiceAccountKey:
         if where[0] == "type":
             raise _unusable(connection, "its `type` is not `service_account`") from None
         raise _unusable(connection, f"it has no `{where[0]}`") from None
+    except ValueError:
+        raise _unusable(connection, "it is not a JSON object") from None
     if not _is_rsa_key(key_file.private_key):
         raise _unusable(connection, "its `private_key` is not an RSA key in PEM form")
     return ServiceAccountKey(key_file.model_dump(exclude_none=True))

@@ -20,7 +20,7 @@ from http import HTTPStatus
 from typing import Annotated, TypeVar
 from urllib.parse import quote, quote_plus
 
-from pydantic import BaseModel, BeforeValidator, JsonValue, ValidationError
+from pydantic import BaseModel, JsonValue, PlainValidator
 
 from bulkgrants.errors import (
     ApiKeyRefused,
@@ -34,7 +34,7 @@ from bulkgrants.errors import (
 from bulkgrants.nylas.calls import Call, Json, JsonObject, Malformed, Subject
 from bulkgrants.ports import Clock
 from bulkgrants.refusals import BLOCKED, KnownError, grant_error
-from bulkgrants.text import bounded
+from bulkgrants.text import bounded, read_json
 
 T = TypeVar("T")
 
@@ -98,7 +98,12 @@ def _line(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-_Line = Annotated[str, BeforeValidator(_line)]
+def _lines(value: object) -> dict[str, str]:
+    return {key: _line(text) for key, text in value.items()} if isinstance(value, dict) else {}
+
+
+# Plain, because pydantic's `str` refuses half of a character: the whole error would be lost.
+_Line = Annotated[str, PlainValidator(_line)]
 
 
 class _Error(BaseModel):
@@ -107,10 +112,8 @@ class _Error(BaseModel):
     type: _Line = ""
     code: _Line = ""
     message: _Line = ""
-    validation_errors: Annotated[
-        dict[str, _Line], BeforeValidator(lambda value: value if isinstance(value, dict) else {})
-    ] = {}
-    provider_error: JsonValue = None
+    validation_errors: Annotated[dict[str, str], PlainValidator(_lines)] = {}
+    provider_error: Annotated[JsonValue, PlainValidator(lambda value: value)] = None
 
     @property
     def name(self) -> str:
@@ -233,9 +236,11 @@ def _names(value: Json, depth: int = 8) -> Iterator[str]:
 
 def _error(body: bytes) -> _Error:
     """What the body says; nothing, where it is not an error of Nylas' own, as a proxy's page."""
+    if len(body) > _LONGEST_ERROR_BODY:
+        return _Error()
     try:
-        return _ErrorBody.model_validate_json(body[: _LONGEST_ERROR_BODY + 1]).error
-    except ValidationError:
+        return _ErrorBody.model_validate(read_json(body)).error
+    except ValueError:  # pydantic's errors are ValueErrors too
         return _Error()
 
 

@@ -17,11 +17,11 @@ from functools import lru_cache
 from typing import Annotated, Generic, Literal, TypeAlias, TypeVar
 from urllib.parse import quote
 
-from pydantic import BaseModel, BeforeValidator, Field, StrictInt, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, PlainValidator, StrictInt, ValidationError
 from pydantic.dataclasses import dataclass as validated
 
 from bulkgrants.model import CredentialType, Grant, GrantStatus, Provider
-from bulkgrants.text import canonical_scopes, split_scopes
+from bulkgrants.text import canonical_scopes, first_fault, read_json, split_scopes
 
 T = TypeVar("T")
 M = TypeVar("M")
@@ -84,26 +84,30 @@ class Page(Generic[T]):
 
 
 def _text_or_none(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
+    return value if isinstance(value, str) and value and value.isprintable() else None
 
 
 def _scopes(value: object) -> str:
     if isinstance(value, str):
-        return canonical_scopes(value)
+        return _canonical((value,))
     if isinstance(value, list):
         return _canonical(tuple(scope for scope in value if isinstance(scope, str)))
     return ""
 
 
 @lru_cache(maxsize=1024)
-def _canonical(scopes: tuple[str, ...]) -> str:
+def _canonical(texts: tuple[str, ...]) -> str:
     """A listing repeats the same few sets a million times."""
-    return canonical_scopes(scopes)
+    return canonical_scopes(
+        scope for scope in split_scopes(canonical_scopes(" ".join(texts))) if scope.isprintable()
+    )
 
 
 _Text = Annotated[str, Field(strict=True, min_length=1)]
-_OptionalText = Annotated[str | None, BeforeValidator(_text_or_none)]
-_Scopes = Annotated[str, BeforeValidator(_scopes)]
+# Plain, because pydantic's `str` refuses half of a character: that would cost the whole page.
+_OptionalText = Annotated[str | None, PlainValidator(_text_or_none)]
+_AnyText = Annotated[str, PlainValidator(lambda value: value if isinstance(value, str) else "")]
+_Scopes = Annotated[str, PlainValidator(_scopes)]
 
 
 @validated(frozen=True)
@@ -132,7 +136,7 @@ class _GrantSettings(BaseModel):
 class _Grant(BaseModel):
     id: _Text
     provider: _Text
-    email: _OptionalText = None
+    email: _AnyText = ""
     grant_status: GrantStatus
     scope: _Scopes = ""
     credential_id: _OptionalText = None
@@ -153,7 +157,7 @@ def _grant(data: _Grant) -> Grant:
     return Grant(
         grant_id=data.id,
         provider=data.provider,
-        email=data.email or "",
+        email=data.email,
         status=data.grant_status,
         scopes=data.settings.scopes or data.scope,
         credential_id=data.credential_id or data.settings.credential_id,
@@ -176,11 +180,12 @@ class _Listing(BaseModel, Generic[M]):
 
 def _read(model: type[M], body: bytes) -> M:
     try:
-        return model.model_validate_json(body)  # type: ignore[attr-defined, no-any-return] # M is a pydantic model
+        return model.model_validate(read_json(body))  # type: ignore[attr-defined, no-any-return] # M is a pydantic model
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise Malformed(f"`{where}`: {first['msg']}" if where else "it is not JSON") from None
+        where, what = first_fault(error)
+        raise Malformed(f"`{where}`: {what}" if where else what) from None
+    except ValueError:
+        raise Malformed("it is not JSON") from None
 
 
 def _same(value: T) -> T:

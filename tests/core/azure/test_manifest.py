@@ -359,6 +359,17 @@ def test_a_mark_that_windows_writes_at_the_beginning_does_not_matter():
     assert read_manifest("\ufeff" + text, name="x") == read_manifest(text, name="x")
 
 
+def test_half_a_character_in_a_field_that_is_not_read_does_not_matter():
+    assert read_manifest(put(displayName="\ud83d"), name="x").audience == newer()["signInAudience"]
+
+
+@pytest.mark.parametrize("newer_end", [None, ""])
+def test_the_older_end_of_a_secret_counts_where_the_newer_one_is_empty(newer_end):
+    ends = {"endDateTime": newer_end, "endDate": "2026-01-01T00:00:00Z"}
+    (secret,) = read_manifest(put(passwordCredentials=[ends]), name="x").secrets
+    assert secret.expires == datetime(2026, 1, 1, tzinfo=UTC)
+
+
 def put(**fields):
     return json.dumps({**newer(), **fields})
 
@@ -391,7 +402,7 @@ def secret_until(text):
             "Version` is wrong: Input should be a valid integer",
         ),
         (put(web="x"), "its `web` is wrong: Input should be an object"),
-        (put(web={"redirectUris": {}}), "redirectUris` is wrong: Input should be a valid array"),
+        (put(web={"redirectUris": {}}), "redirectUris` is wrong: Input should be a valid list"),
         (
             put(web={"redirectUris": [None]}),
             "redirectUris.0` is wrong: Input should be a valid string",
@@ -408,7 +419,7 @@ def secret_until(text):
         ),
         (
             put(passwordCredentials="x"),
-            "its `passwordCredentials` is wrong: Input should be a valid array",
+            "its `passwordCredentials` is wrong: Input should be a valid list",
         ),
         (secret_until(5), "endDateTime` is wrong: Input should be a valid string"),
         (secret_until("soon\n" * 50), "not the date and time of a secret's end"),

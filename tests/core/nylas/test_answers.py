@@ -223,6 +223,20 @@ def test_a_hostile_or_foreign_body_is_classed_by_its_status_alone(body):
     assert len(str(raised)) < 300
 
 
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_half_a_character_or_a_byte_order_mark_hides_no_reason(mark):
+    said = {"message": "cut \ud83d", "provider_error": "AADSTS65001: none \udc00"}
+    raised = error(400, body=mark + json.dumps({"error": said}).encode())
+    assert isinstance(raised, Refused)
+    assert raised.known.refusal is Refusal.CONSENT_MISSING
+    assert str(raised).encode()
+
+
+def test_a_number_far_behind_in_a_long_answer_decides():
+    raised = provider_error(400, {"trace": "at Module.Call; " * 2000, "why": "AADSTS65001: none"})
+    assert raised.known.refusal is Refusal.CONSENT_MISSING
+
+
 def test_what_the_other_side_wrote_is_bounded_and_printable():
     raised = error(400, {"type": "t", "message": "a\n\x1b[31m\u202e" + "x " * 5000})
     assert len(str(raised)) < 400

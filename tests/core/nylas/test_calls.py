@@ -144,6 +144,18 @@ def test_scopes_of_odd_types_are_passed_over():
     assert grant_of({**GRANT, "settings": settings}).scopes == MAIL
 
 
+def test_half_a_character_in_one_grant_does_not_cost_the_page():
+    odd = {**GRANT, "name": "\ud83d", "email": "b\ud83d@acme.example", "credential_id": "c\udc00"}
+    page = read(calls.list_grants(), {"data": [GRANT, odd], "limit": 200})
+    assert page.items[1].credential_id == GRANT["settings"]["credential_id"]
+    assert len(page.items) == 2
+
+
+def test_an_answer_may_begin_with_a_byte_order_mark():
+    body = b"\xef\xbb\xbf" + json.dumps({"data": [GRANT], "limit": 200}).encode()
+    assert len(calls.list_grants().parse(body).items) == 1
+
+
 def test_unknown_keys_are_no_error():
     assert grant_of({**GRANT, "invented": {"later": 1}}) == grant_of(GRANT)
 
