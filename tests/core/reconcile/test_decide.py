@@ -120,6 +120,7 @@ CASES = [
         Skip(SkipReason.TENANT_QUARANTINED, "until 2026-03-01 03:00 UTC: no delegation"),
     ),
     (WANTED, None, circumstances(quarantined_until=NOW), Create("acme", "mail", "cred-1")),
+    (WANTED, None, circumstances(quarantined_until=BEFORE), Create("acme", "mail", "cred-1")),
     (
         WANTED,
         None,
@@ -130,6 +131,12 @@ CASES = [
         WANTED,
         None,
         circumstances(escrow=Escrow("mailbox_unknown", NOW)),
+        Create("acme", "mail", "cred-1"),
+    ),
+    (
+        WANTED,
+        None,
+        circumstances(escrow=Escrow("mailbox_unknown", BEFORE)),
         Create("acme", "mail", "cred-1"),
     ),
     (
@@ -164,6 +171,12 @@ CASES = [
         circumstances(),
         Revoke("g-1"),
     ),
+    (
+        None,
+        actual(orphan_since=NOW - timedelta(days=30)),
+        circumstances(),
+        Revoke("g-1"),
+    ),
     (None, actual(), circumstances(grace=timedelta(0)), Revoke("g-1")),
 ]
 
@@ -184,8 +197,8 @@ def test_the_stronger_reason_is_named_first():
     assert skip == Skip(SkipReason.TENANT_DISABLED)
 
 
-def test_a_mailbox_nobody_knows_is_no_candidate():
-    with pytest.raises(ValueError, match="neither side"):
+def test_a_mailbox_that_neither_side_knows_is_not_a_candidate():
+    with pytest.raises(ValueError, match=r"^A mailbox that neither side knows .* candidate\.$"):
         decide(None, None, circumstances())
 
 
