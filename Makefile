@@ -5,7 +5,7 @@ UV_VERSION = 0.13.8
 BIN = .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help environment demo up test lint types bench docs lock clean
+.PHONY: help environment demo up test lint types bench mutants docs lock clean
 
 help: ## Show these targets
 	@$(PYTHON) scripts/show_targets.py Makefile
@@ -33,6 +33,9 @@ types: environment ## Types
 bench: environment ## Measure what the README claims
 	$(BIN)/python -m bench
 
+mutants: environment ## Mutate the decisions and guards, and count what the tests miss
+	@$(BIN)/python scripts/count_mutants.py
+
 docs: environment ## Make the generated parts of docs/ anew
 	$(BIN)/python scripts/make_docs.py
 
@@ -40,4 +43,4 @@ lock: environment ## Make the two locks anew from pyproject.toml
 	$(BIN)/python scripts/lock.py
 
 clean: ## Remove everything that was made: the environment, the demo's state, caches
-	rm -rf .venv .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache bench/results
+	rm -rf .venv .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .mutants bench/results
