@@ -141,8 +141,3 @@ def test_parsing_opens_no_socket_and_imports_no_pandas():
     )
     assert done.returncode == 0, done.stderr
     assert not {"pandas", "numpy", "alembic"} & set(json.loads(done.stdout.splitlines()[-1]))
-
-
-def test_no_dag_file_is_longer_than_a_page_and_a_half():
-    for path in (REPOSITORY / "dags").glob("*.py"):
-        assert len(path.read_text().splitlines()) <= 80, path.name

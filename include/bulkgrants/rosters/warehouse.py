@@ -269,19 +269,6 @@ def has_partitions(warehouse: Warehouse, source: Source) -> bool:
         return "roster_date" in resolve_columns(connection, source)
 
 
-def partition_exists(warehouse: Warehouse, source: Source, day: date) -> bool:
-    """Whether the roster has a row for this day. Raises Misconfigured."""
-    with warehouse_connection(warehouse, source) as connection:
-        resolved = resolve_columns(connection, source)
-        found = newest_day(connection, source, resolved)
-        if found is None:
-            return False
-        theirs = resolved["roster_date"]
-        origin = source.origin([theirs])
-        row = sa.select(sa.literal(1)).select_from(origin).limit(1)
-        return connection.scalar(row.where(of_day(origin.c[theirs], found.form, day))) is not None
-
-
 def newest_day(
     connection: Connection, source: Source, resolved: dict[str, str]
 ) -> Partitions | None:

@@ -10,7 +10,6 @@ from bulkgrants.rosters.read import read_chunks
 from bulkgrants.rosters.warehouse import (
     has_partitions,
     newest_partition,
-    partition_exists,
     roster_source,
 )
 
@@ -58,8 +57,6 @@ def test_a_day_is_found_whatever_the_type_of_its_date(warehouse, kind):
             )
     assert has_partitions(warehouse, ROSTER)
     assert newest_partition(warehouse, ROSTER) == JAN_31
-    found = [partition_exists(warehouse, ROSTER, day) for day in (JAN_30, JAN_31, FEB_1)]
-    assert found == [True, True, False]
     assert sorted(emails(warehouse, ROSTER, JAN_31)) == ["b", "c"]
     assert emails(warehouse, ROSTER, JAN_30) == ["a"]
     assert emails(warehouse, ROSTER, FEB_1) == []
@@ -81,7 +78,6 @@ def test_a_plain_current_table_has_no_partitions(filled):
     engine = filled("tenant TEXT, email TEXT", ("t", "a"), ("t", "b"))
     assert not has_partitions(engine, ROSTER)
     assert newest_partition(engine, ROSTER) is None
-    assert not partition_exists(engine, ROSTER, JAN_31)
     assert emails(engine, ROSTER) == ["a", "b"]
 
 
