@@ -69,7 +69,7 @@ class Tenant:
     Empty for Google, and for Microsoft unless `microsoft_tenant` names a single tenant.
     """
     azure_manifest: str = ""
-    """The name of a file with the Azure application's exported manifest; empty for none."""
+    """The name of a file with the Azure app's exported manifest; empty for none."""
 
 
 class Awaiting(StrEnum):
