@@ -11,7 +11,14 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, inspect, text
 
 from bulkgrants.errors import Misconfigured
-from bulkgrants.ledger.database import ledger_url, metadata, open_ledger, reading, require_current
+from bulkgrants.ledger.database import (
+    REVISION,
+    ledger_url,
+    metadata,
+    open_ledger,
+    reading,
+    require_current,
+)
 from bulkgrants.ledger.tables import STAGING
 from bulkgrants.ledger.upgrade import upgrade
 from bulkgrants.ledger.views import VIEWS
@@ -103,7 +110,7 @@ def test_an_old_postgresql_ledger_is_its_administrators_to_upgrade(postgres_url)
     require_current(engine)
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '0000'"))
-    with pytest.raises(Misconfigured, match=r"at revision 0000, this code needs 0003"):
+    with pytest.raises(Misconfigured, match=f"at revision 0000, this code needs {REVISION}"):
         require_current(engine)
     engine.dispose()
 
