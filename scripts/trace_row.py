@@ -1,9 +1,9 @@
 """Counts the files of `include/` and `plugins/` that one roster row passes on its way to a grant.
 
 It runs a row of the demo's roster through the real operators, against the stand-in, and notes every
-file of the project in which a function runs: from `read_roster` to the moment when the grant is in the
-ledger. A second row, which Google refuses, shows the files that know what its refusal means: those
-that ran and import the table of refusals. The figures are in `docs/architecture.md`.
+file of the project in which a function is called: from `read_roster` to the moment when the grant
+is in the ledger. A second row, which Google refuses, shows the files that know what its refusal
+means: those that ran and import the table of refusals. The figures are in `docs/architecture.md`.
 
     python scripts/trace_row.py
 """
