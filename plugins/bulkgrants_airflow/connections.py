@@ -38,7 +38,8 @@ _API_KEY = re.compile(r"[!-~]+")  # what an HTTP header can carry
 class NylasConnection:
     """How to reach a Nylas application."""
 
-    conn_id: str
+    name: str
+    """How a sentence names it, such as `Airflow connection 'nylas_default'`."""
     base_url: str
     """Without a slash at the end."""
     api_key: str = field(repr=False)
@@ -54,10 +55,10 @@ class NylasConnection:
         return urlsplit(self.base_url).netloc
 
 
-def nylas_connection(conn_id: str) -> NylasConnection:
-    """The Nylas application behind a connection."""
+def nylas_connection(conn_id: str, name: str = "") -> NylasConnection:
+    """The Nylas application behind a connection; sentences call it `name`, else by its id."""
     connection = _connection(conn_id, "nylas")
-    return _nylas(connection, connection.extra_dejson)
+    return _nylas(connection, connection.extra_dejson, name or _named(conn_id))
 
 
 async def nylas_connection_async(conn_id: str) -> NylasConnection:
@@ -66,7 +67,7 @@ async def nylas_connection_async(conn_id: str) -> NylasConnection:
         connection = await BaseHook.aget_connection(conn_id)
     except AirflowNotFoundException:
         raise _missing(conn_id, "nylas") from None
-    return _nylas(connection, await connection.aextra_dejson())
+    return _nylas(connection, await connection.aextra_dejson(), _named(conn_id))
 
 
 def ledger_url(conn_id: str) -> str:
@@ -139,7 +140,9 @@ def oauth_app(conn_id: str) -> OAuthApp:
     mask_secret(password)
     tenant = connection.extra_dejson.get("tenantId") or ""
     if not isinstance(tenant, str):
-        raise _wrong(conn_id, "needs the Microsoft tenant's id as text in its field `tenantId`")
+        raise _wrong(
+            _named(conn_id), "needs the Microsoft tenant's id as text in its field `tenantId`"
+        )
     return OAuthApp(client_id=login, client_secret=password, tenant=tenant.strip() or None)
 
 
@@ -157,19 +160,18 @@ def _missing(conn_id: str, kind: str) -> Misconfigured:
     )
 
 
-def _nylas(connection: Connection, extra: Mapping[str, Json]) -> NylasConnection:
-    conn_id = connection.conn_id
+def _nylas(connection: Connection, extra: Mapping[str, Json], name: str) -> NylasConnection:
     return NylasConnection(
-        conn_id=conn_id,
-        base_url=_base_url(conn_id, (connection.host or "").strip()),
-        api_key=_api_key(conn_id, (connection.password or "").strip()),
-        client_id=_client_id(conn_id, extra.get("client_id")),
-        rate_per_second=_number(conn_id, extra, RATE_PER_SECOND),
-        timeout=_number(conn_id, extra, TIMEOUT),
+        name=name,
+        base_url=_base_url(name, (connection.host or "").strip()),
+        api_key=_api_key(name, (connection.password or "").strip()),
+        client_id=_client_id(name, extra.get("client_id")),
+        rate_per_second=_number(name, extra, RATE_PER_SECOND),
+        timeout=_number(name, extra, TIMEOUT),
     )
 
 
-def _base_url(conn_id: str, host: str) -> str:
+def _base_url(name: str, host: str) -> str:
     if host.lower() in REGIONS:
         return REGIONS[host.lower()]
     try:
@@ -182,30 +184,30 @@ def _base_url(conn_id: str, host: str) -> str:
         plain = sound = False
     if not (plain and sound) or "@" in host:
         raise _wrong(
-            conn_id,
+            name,
             "needs `us`, `eu` or a base URL (https://…; http:// for this machine only) as its host",
         )
     return host.rstrip("/")
 
 
-def _api_key(conn_id: str, key: str) -> str:
+def _api_key(name: str, key: str) -> str:
     if not key:
-        raise _wrong(conn_id, "needs the Nylas API key as its password")
+        raise _wrong(name, "needs the Nylas API key as its password")
     if not _API_KEY.fullmatch(key):
         raise _wrong(
-            conn_id,
+            name,
             "has a password that is not an API key: it has blanks or odd characters in it",
         )
     return key
 
 
-def _client_id(conn_id: str, value: Json) -> str:
+def _client_id(name: str, value: Json) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise _wrong(conn_id, "needs the Nylas application's id in its field `client_id`")
+        raise _wrong(name, "needs the Nylas application's id in its field `client_id`")
     return value.strip()
 
 
-def _number(conn_id: str, extra: Mapping[str, Json], limits: Limits) -> float:
+def _number(name: str, extra: Mapping[str, Json], limits: Limits) -> float:
     value = extra.get(limits.name)
     if value is None or value == "":
         return limits.default
@@ -215,11 +217,15 @@ def _number(conn_id: str, extra: Mapping[str, Json], limits: Limits) -> float:
         number = math.nan
     if not limits.low <= number <= limits.high:
         raise _wrong(
-            conn_id,
+            name,
             f"needs a number from {limits.low:g} to {limits.high:g} in its field `{limits.name}`",
         )
     return number
 
 
-def _wrong(conn_id: str, what: str) -> Misconfigured:
-    return Misconfigured(f"The Airflow connection '{conn_id}' {what}.")
+def _named(conn_id: str) -> str:
+    return f"Airflow connection '{conn_id}'"
+
+
+def _wrong(name: str, what: str) -> Misconfigured:
+    return Misconfigured(f"The {name} {what}.")

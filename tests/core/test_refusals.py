@@ -52,7 +52,7 @@ def raised(status, said, **more):
         authenticate(Provider.GOOGLE, "ann@acme.example", "cred-1", "a"),
         Reply(status, {"x-request-id": "r-1"}, json.dumps(body).encode()),
         clock=lambda: datetime(2026, 11, 21, tzinfo=UTC),
-        connection="nylas_default",
+        connection="Airflow connection 'nylas_default'",
     )
 
 

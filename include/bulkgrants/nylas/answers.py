@@ -141,8 +141,9 @@ def error_for(
 ) -> BulkgrantsError:
     """The error to raise for an answer that is not a success.
 
-    `connection` is the id of the Airflow connection that a person should look at; `secrets` is what
-    the sender put into headers. Neither they nor any secret of the call's body get into the error.
+    `connection` names the Airflow connection that a person should look at, as in a sentence;
+    `secrets` is what the sender put into headers. Neither they nor any secret of the call's body
+    get into the error.
     """
     said = _error(reply.body)
     detail = _detail(call, reply, said, {*secrets, *secrets_in(call.body)})
@@ -157,13 +158,13 @@ def error_for(
         return Unavailable(sentence, after=after, status=reply.status)
     if not said.has_provider_error and _is_about_the_key(reply.status, said):
         return ApiKeyRefused(
-            f"Nylas does not accept the API key; check the key and the region of the Airflow "
-            f"connection '{connection}' ({detail})."
+            f"Nylas does not accept the API key; check the key and the region of the "
+            f"{connection} ({detail})."
         )
     if HTTPStatus.MULTIPLE_CHOICES <= reply.status < HTTPStatus.BAD_REQUEST:
         return RequestRefused(
-            f"The answer was a redirect, which is never followed; check the host of the Airflow "
-            f"connection '{connection}' ({detail}).",
+            f"The answer was a redirect, which is never followed; check the host of the "
+            f"{connection} ({detail}).",
             status=reply.status,
         )
     if call.subject is Subject.APPLICATION:

@@ -84,12 +84,11 @@ class NylasHook(HttpHook):
     def test_connection(self) -> tuple[bool, str]:
         """Whether Nylas accepts the API key, and a sentence, for the Test button in Airflow."""
         try:
+            # The API server tests under an id that it makes up, which means nothing to the reader.
+            self.nylas = nylas_connection(self.nylas_conn_id, name="connection")
             self.send(list_connectors(limit=1))
         except BulkgrantsError as error:
-            # The API server tests under an id that it makes up, which means nothing to the reader.
-            return False, str(error).replace(
-                f"Airflow connection '{self.nylas_conn_id}'", "connection"
-            )
+            return False, str(error)
         return True, f"{self.nylas.host} accepts the API key."
 
     def get_conn(
@@ -252,9 +251,7 @@ def _reply(status: int, headers: Mapping[str, str], body: bytearray) -> Reply:
 
 
 def _understand(call: Call[T], reply: Reply, nylas: NylasConnection) -> T:
-    return understand(
-        call, reply, clock=utc_now, connection=nylas.conn_id, secrets=(nylas.api_key,)
-    )
+    return understand(call, reply, clock=utc_now, connection=nylas.name, secrets=(nylas.api_key,))
 
 
 _TIMED_OUT = (
@@ -280,17 +277,13 @@ _NOT_TRUSTED = (
 
 def _lost(nylas: NylasConnection, error: BaseException) -> Unavailable:
     """What to raise for a library's error. It names the host and the connection, quotes nothing."""
-    return Unavailable(
-        f"No answer from {nylas.host} (Airflow connection '{nylas.conn_id}'): "
-        f"{_cause(nylas, error)}."
-    )
+    return Unavailable(f"No answer from {nylas.host} ({nylas.name}): {_cause(nylas, error)}.")
 
 
 def _too_long(nylas: NylasConnection) -> Unavailable:
     """What to raise for a body that is longer than any answer Nylas has reason to send."""
     return Unavailable(
-        f"{nylas.host} (Airflow connection '{nylas.conn_id}') sent an answer of more than "
-        f"{MAX_BODY_BYTES // 2**20} MiB."
+        f"{nylas.host} ({nylas.name}) sent an answer of more than {MAX_BODY_BYTES // 2**20} MiB."
     )
 
 

@@ -36,7 +36,7 @@ def error(status, error=None, *, call=MAILBOX, headers=(), body=None, secrets=()
         call,
         Reply(status, dict(headers), body),
         clock=clock,
-        connection="nylas_default",
+        connection="Airflow connection 'nylas_default'",
         secrets=secrets,
     )
 
@@ -280,7 +280,7 @@ def test_the_senders_own_secret_does_not_come_back():
 
 def test_a_successful_answer_is_parsed():
     reply = Reply(200, {}, b'{"data": [], "limit": 200}')
-    page = understand(LISTING, reply, clock=clock, connection="nylas_default")
+    page = understand(LISTING, reply, clock=clock, connection="Airflow connection 'nylas_default'")
     assert page.items == ()
 
 
@@ -291,5 +291,5 @@ def test_a_successful_answer_that_cannot_be_read_may_be_asked_again(body):
             LISTING,
             Reply(200, {"x-request-id": "r-1"}, body),
             clock=clock,
-            connection="nylas_default",
+            connection="Airflow connection 'nylas_default'",
         )
