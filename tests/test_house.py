@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import os
 import re
@@ -68,6 +69,32 @@ def test_dag_files_fit_on_a_screen():
     dags = {path.name: read(path).count("\n") for path in (ROOT / "dags").glob("*.py")}
     assert dags
     assert {name: lines for name, lines in dags.items() if lines > 80} == {}
+
+
+def test_only_the_ledger_opens_transactions_and_runs_statements():
+    work = ROOT / "include" / "bulkgrants"
+    ledger = {*(work / "ledger").rglob("*.py"), work / "rosters" / "warehouse.py"}
+    calls = {
+        (path.relative_to(work).as_posix(), node.func.attr)
+        for path in {*work.rglob("*.py")} - ledger
+        for node in ast.walk(ast.parse(read(path)))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    }
+    assert ("reconcile/apply.py", "add") in calls
+    assert {one for one in calls if one[1] in {"begin", "connect", "execute"}} == set()
+
+
+def test_only_the_check_of_a_right_makes_a_transaction_for_it():
+    made = [
+        path.name
+        for folder in ("include/bulkgrants", "plugins")
+        for path in (ROOT / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(read(path)))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "Writing"
+    ]
+    assert made == ["rights.py"]
 
 
 @pytest.fixture

@@ -48,6 +48,10 @@ class Writing(Generic[RightT]):
         return self.right.application
 
 
+Answering: TypeAlias = Connection
+"""A transaction for an admin's answer; `answering` opens it."""
+
+
 @contextmanager
 def writing(ledger: Ledger, right: RightT, now: datetime) -> Iterator[Writing[RightT]]:
     """A transaction in which the holder of the right may write.
@@ -62,12 +66,12 @@ def writing(ledger: Ledger, right: RightT, now: datetime) -> Iterator[Writing[Ri
                 _renew_lease(connection, right.run, now)
                 _require_claim(connection, right)
             case Hold():
-                _keep_hold(connection, right, now)
+                _renew_hold(connection, right, now)
         yield Writing(connection, right, now)
 
 
 @contextmanager
-def answering(ledger: Ledger) -> Iterator[Connection]:
+def answering(ledger: Ledger) -> Iterator[Answering]:
     """A transaction for an admin's answer, whose right to write is the consent's single-use state.
 
     Only the first answer to a pending consent changes anything, whatever runs at the same time.
@@ -144,6 +148,15 @@ def release_hold(ledger: Ledger, hold: Hold) -> None:
         )
 
 
+def keep_hold(ledger: Ledger, hold: Hold, now: datetime) -> None:
+    """Renew the hold before anything is done for the tenant outside the ledger.
+
+    Raises Superseded where another run holds the tenant.
+    """
+    with writing(ledger, hold, now):
+        pass  # `writing` has renewed it
+
+
 def is_unheld(now: datetime) -> ColumnElement[bool]:
     """The condition for tenants that no onboarding run holds."""
     return or_(tenants.c.claimed_by.is_(None), tenants.c.claimed_until <= now)
@@ -173,7 +186,7 @@ def _require_claim(connection: Connection, claim: BatchClaim) -> None:
         )
 
 
-def _keep_hold(connection: Connection, hold: Hold, now: datetime) -> None:
+def _renew_hold(connection: Connection, hold: Hold, now: datetime) -> None:
     """Renew the hold; a tenant that no run holds is taken.
 
     That happens to a task that a person has cleared, or that was away for too long.

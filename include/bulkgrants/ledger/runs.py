@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Connection, func, select, update
 from sqlalchemy.engine import Row
 
 from bulkgrants.errors import Misconfigured, Superseded
-from bulkgrants.ledger.database import Ledger, Reading, insert_unless_there, reading
+from bulkgrants.ledger.database import Ledger, insert_unless_there, reading
 from bulkgrants.ledger.rights import Writing, release_lease
 from bulkgrants.ledger.tables import runs
 from bulkgrants.model import Mode, Run, RunKind, Selection
@@ -91,7 +91,7 @@ def note(write: Writing[Run], **values: object) -> None:
 
 
 @contextmanager
-def closing(ledger: Ledger, run: Run, now: datetime) -> Iterator[Reading]:
+def closing(ledger: Ledger, run: Run, now: datetime) -> Iterator[Connection]:
     """The transaction that closes a run; gives the lease back first, in the order of all writes.
 
     A run that has lost its lease is closed as well: `write_report` writes nothing but its record.
@@ -102,7 +102,7 @@ def closing(ledger: Ledger, run: Run, now: datetime) -> Iterator[Reading]:
 
 
 def write_report(
-    connection: Reading, run: Run, now: datetime, *, report: str, counts: dict[str, int]
+    connection: Connection, run: Run, now: datetime, *, report: str, counts: dict[str, int]
 ) -> None:
     """Write the report into the record of a run that is being closed."""
     connection.execute(

@@ -15,8 +15,8 @@ from functools import partial
 from urllib.parse import parse_qsl
 
 from bulkgrants.ledger import onboarding as records
-from bulkgrants.ledger.database import Ledger, Reading
-from bulkgrants.ledger.rights import answering
+from bulkgrants.ledger.database import Ledger
+from bulkgrants.ledger.rights import Answering, answering
 from bulkgrants.model import Consent, ConsentStatus, OAuthError
 from bulkgrants.onboarding.links import Binding, is_genuine, is_state, state_hash
 from bulkgrants.text import bounded, is_guid
@@ -112,7 +112,7 @@ def receive(ledger: Ledger, query: str, *, application: str, key: bytes, now: da
 
 
 def _record(
-    connection: Reading, consent: Consent, redirect: Redirect, verdict: Verdict, now: datetime
+    connection: Answering, consent: Consent, redirect: Redirect, verdict: Verdict, now: datetime
 ) -> bool:
     """Tells whether it is the first answer, the only one that counts."""
     first = records.answer_consent(
@@ -129,7 +129,7 @@ def _record(
 
 
 def _note(
-    connection: Reading,
+    connection: Answering,
     consent: Consent | None,
     verdict: Verdict,
     now: datetime,

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from bulkgrants.errors import Misconfigured, NotPropagated, Refused, Retriable, Superseded
 from bulkgrants.ledger import onboarding as records
 from bulkgrants.ledger.database import Ledger, reading
-from bulkgrants.ledger.rights import writing
+from bulkgrants.ledger.rights import keep_hold, writing
 from bulkgrants.ledger.staging import Owned, own
 from bulkgrants.ledger.tenants import credential_ids
 from bulkgrants.model import Awaiting, Grant, Onboarding, Probed, ProbeOutcome, Provider
@@ -149,8 +149,7 @@ def probe(
     Superseded where another run holds the tenant, and the Fatal errors of the sender.
     """
     credential_id = _credential_id(ledger, onboarding)
-    with writing(ledger, onboarding.held_by(run_key), clock()):
-        pass  # the tenant is this run's before anything is sent
+    keep_hold(ledger, onboarding.held_by(run_key), clock())
     call = authenticate(onboarding.provider, onboarding.canary, credential_id, onboarding.scopes)
     every = tuple(split_scopes(onboarding.required))
     grant: Grant | None = None

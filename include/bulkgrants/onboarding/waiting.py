@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from bulkgrants.errors import Superseded
 from bulkgrants.ledger import onboarding as records
 from bulkgrants.ledger.database import Ledger
-from bulkgrants.ledger.rights import HOLD_TERM, writing
+from bulkgrants.ledger.rights import HOLD_TERM, keep_hold
 from bulkgrants.model import Consent, ConsentStatus, Hold, OAuthError, Onboarding
 
 
@@ -105,8 +105,7 @@ def needs_attention(ledger: Ledger, hold: Hold, now: datetime) -> bool:
         return True
     if held_until - now < HOLD_TERM / 2:
         try:
-            with writing(ledger, hold, now):
-                pass
+            keep_hold(ledger, hold, now)
         except Superseded:
             return True
     return False

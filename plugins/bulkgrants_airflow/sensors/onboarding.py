@@ -17,7 +17,7 @@ from airflow.triggers.base import BaseTrigger
 
 from bulkgrants.errors import ConsentExpired, ConsentRefused, Superseded
 from bulkgrants.ledger.onboarding import stop
-from bulkgrants.ledger.rights import writing
+from bulkgrants.ledger.rights import keep_hold, writing
 from bulkgrants.model import Awaiting, OAuthError, Onboarding, Stop
 from bulkgrants.onboarding.propagation import ProbeAgain, Ready, advance
 from bulkgrants.onboarding.waiting import AwaitAnswer, Declined, Expired, Given, MakeLink, step_of
@@ -71,8 +71,7 @@ class TenantSensor(BaseSensorOperator):
             if not onboarding.wanted:
                 raise AirflowSkipException(f"The tenant {self.tenant} is no longer enabled.")
             try:
-                with writing(workspace.ledger, onboarding.held_by(run_key(context)), utc_now()):
-                    pass  # the tenant is this run's before anything is done for it
+                keep_hold(workspace.ledger, onboarding.held_by(run_key(context)), utc_now())
                 self.work(workspace, onboarding, context)
             except Superseded as error:
                 raise AirflowSkipException(str(error)) from None
