@@ -16,8 +16,8 @@ from demo.terminal import DemoError
 class TaskState:
     """How one task of a run is doing."""
 
-    name: str
-    """The task's id; for a mapped task, with the label of its element."""
+    label: str
+    """Of a mapped task: the label of its element, as the tenant's name."""
     id: str
     """Of this one attempt. The title of its process contains it."""
     task_id: str
@@ -27,9 +27,25 @@ class TaskState:
     seconds: float | None
 
     @property
+    def name(self) -> str:
+        """The task's id and its label."""
+        return f"{self.task_id} {self.label}".strip()
+
+    @property
     def key(self) -> tuple[str, int, int]:
         """Unique among all attempts at all tasks of the run."""
         return self.task_id, self.map_index, self.try_number
+
+
+@dataclass(frozen=True, slots=True)
+class LogRecord:
+    """One record of a task's log."""
+
+    level: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.level} {self.text}".strip()
 
 
 class Airflow:
@@ -84,7 +100,7 @@ class Airflow:
         found = self._ask("GET", path)["task_instances"]
         return [
             TaskState(
-                name=_name(one),
+                label=one.get("rendered_map_index") or "",
                 id=one["id"],
                 task_id=one["task_id"],
                 map_index=one["map_index"],
@@ -103,8 +119,8 @@ class Airflow:
         )["extra_links"]
         return found
 
-    def log(self, dag_id: str, run_id: str, task: TaskState) -> Sequence[str]:
-        """The log of the task's last attempt, a line for each record."""
+    def log(self, dag_id: str, run_id: str, task: TaskState) -> Sequence[LogRecord]:
+        """The log of the task's last attempt."""
         where = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task.task_id}"
         content = self._ask("GET", f"{where}/logs/{task.try_number}?map_index={task.map_index}")
         return [_record(one) for one in content["content"]]
@@ -124,16 +140,11 @@ class Airflow:
         return answer.json()
 
 
-def _name(one: Mapping[str, Any]) -> str:
-    label = one.get("rendered_map_index")
-    return f"{one['task_id']} {label}" if label else str(one["task_id"])
-
-
-def _record(one: object) -> str:
+def _record(one: object) -> LogRecord:
     if not isinstance(one, dict):
-        return str(one)
+        return LogRecord("", str(one))
     details = " ".join(f"{error['exc_type']}: {error['exc_value']}" for error in _errors(one))
-    return f"{one.get('level', '')} {one.get('event', '')} {details}".strip()
+    return LogRecord(one.get("level") or "", f"{one.get('event', '')} {details}".strip())
 
 
 def _errors(one: Mapping[str, Any]) -> list[Mapping[str, Any]]:

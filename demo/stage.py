@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from bulkgrants.ledger.database import open_ledger
 from demo.airflow import Standalone
 from demo.folder import Folder
-from demo.rest import Airflow, TaskState
+from demo.rest import Airflow, LogRecord, TaskState
 from demo.samples import Samples
 from demo.terminal import DemoError, Terminal
 from demo.world import Nylas
@@ -112,7 +112,7 @@ class Stage:
         failed = [task for task in tasks if task.state == "failed"]
         if not failed:
             return f"{dag_id} has failed, though no task of it did."
-        lines = "\n".join(self.airflow.log(dag_id, run_id, failed[0])[-12:])
+        lines = "\n".join(map(str, self.airflow.log(dag_id, run_id, failed[0])[-12:]))
         return f"The task {failed[0].name} of {dag_id} has failed. Its log ends with:\n{lines}"
 
     def _pause(self, deadline: float, late: str) -> None:
@@ -123,6 +123,6 @@ class Stage:
         time.sleep(_PAUSE_SECONDS)
 
 
-def _last_error(lines: Sequence[str]) -> str:
-    errors = [line for line in lines if line.startswith(("error", "critical"))]
-    return errors[-1] if errors else "Its process ended without a word"
+def _last_error(records: Sequence[LogRecord]) -> str:
+    errors = [one for one in records if one.level in {"error", "critical"}]
+    return str(errors[-1]) if errors else "Its process ended without a word"

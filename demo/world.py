@@ -79,7 +79,7 @@ class Admins:
     def answer(self) -> None:
         """Open each link that Airflow shows by now, and answer it once. Raises DemoError."""
         for task in self.airflow.tasks(ONBOARDING, self.run_id):
-            tenant = task.name.rpartition(" ")[2]
+            tenant = task.label
             waits = task.task_id == "onboard.await_consent" and task.state == "deferred"
             if waits and tenant in self.approves and tenant not in self.answered:
                 link = self.airflow.links(ONBOARDING, self.run_id, task).get(_BUTTON)
