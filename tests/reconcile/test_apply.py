@@ -278,6 +278,18 @@ async def test_what_the_other_side_says_is_bounded_and_printable_in_the_ledger(w
         assert all(character.isprintable() for character in text), ascii(text)
 
 
+async def test_what_a_quarantine_skips_says_the_same_in_this_batch_and_in_later_ones(world):
+    said = {"error": "unauthorized_client", "error_description": "Client is unauthorized."}
+    fault(
+        world, "error", error={"status": 401, "type": "t", "message": "m", "provider_error": said}
+    )
+    await world.reconcile(people(90))
+    (reason,) = {row["quarantine_reason"] for row in world.rows("tenants")} - {""}
+    skipped = {row["message"] for row in world.rows("changes") if row["outcome"] == "skipped"}
+    assert "Client is unauthorized." in reason
+    assert skipped == {reason}
+
+
 async def test_a_batch_that_is_done_is_done_again_without_a_call(world):
     run, made = await planned(world, people(3))
     await world.apply(run, *made.batches)

@@ -272,11 +272,11 @@ class _Worker:
         if change.provider == Provider.MICROSOFT and known.refusal is Refusal.CONSENT_MISSING:
             if self._refusals.unconsented(change.tenant):
                 self._recorder.add(Lost(change.tenant))
-        elif known.concerns is Concerns.TENANT and self._refusals.refused(
-            change.tenant, known.refusal
-        ):
-            _log.warning("Tenant %s is left alone for a while: %s", change.tenant, error)
-            self._recorder.add(Quarantined(change.tenant, bounded(error, 300)))
+        elif known.concerns is Concerns.TENANT:
+            reason = bounded(error, _LONGEST_MESSAGE)
+            if self._refusals.refused(change.tenant, reason):
+                _log.warning("Tenant %s is left alone for a while: %s", change.tenant, reason)
+                self._recorder.add(Quarantined(change.tenant, reason))
 
     def _skip(self, change: OpenChange, reason: SkipReason, detail: str) -> None:
         """The change was overtaken by its tenant's quarantine, or by the loss of its consent."""

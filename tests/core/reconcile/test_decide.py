@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from bulkgrants.model import (
     Actual,
     Awaiting,
+    Candidate,
     Circumstances,
     Create,
     Desired,
@@ -23,7 +24,7 @@ from bulkgrants.model import (
     SkipReason,
     Standing,
 )
-from bulkgrants.reconcile.decide import GIVEN_UP_AFTER, decide, escrow_until
+from bulkgrants.reconcile.decide import GIVEN_UP_AFTER, decide, escrow_until, is_new_orphan
 
 NOW = datetime(2026, 3, 1, 2, 0, tzinfo=UTC)
 SOON, BEFORE = NOW + timedelta(hours=1), NOW - timedelta(hours=1)
@@ -279,3 +280,21 @@ def test_the_wait_grows_to_what_a_nightly_run_takes_for_a_day(refusals, hours):
 def test_a_mailbox_is_given_up_28_days_after_its_first_refusal(since, given_up):
     assert timedelta(days=28) == GIVEN_UP_AFTER
     assert (escrow_until(4, NOW - since, NOW) is None) == given_up
+
+
+@pytest.mark.parametrize(
+    ("desired", "found", "rejected", "new"),
+    [
+        (None, actual(), False, True),
+        (None, actual(orphan_since=BEFORE), False, False),
+        (None, actual(), True, False),
+        (None, None, False, False),
+        (WANTED, actual(), False, False),
+        (WANTED, None, False, False),
+    ],
+)
+def test_only_a_grant_without_an_entry_or_a_reject_can_be_a_new_orphan(
+    desired, found, rejected, new
+):
+    candidate = Candidate("google", "ann@acme.example", "acme", desired, found, None, rejected)
+    assert is_new_orphan(candidate) is new
