@@ -130,7 +130,7 @@ def test_a_record_of_the_release_before_has_neither_reason_nor_code():
         ("AADSTS90002", "Correct the tenant"),
         ("AADSTS90094", "consent for the whole tenant"),
         ("AADSTS9001023", "Put the tenant's id"),
-        ("AADSTS90006", "Wait some minutes"),
+        ("AADSTS90006", "Wait a few minutes"),
     ],
 )
 def test_the_remedy_names_the_fix(code, words):
