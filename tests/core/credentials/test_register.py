@@ -94,9 +94,9 @@ def test_a_credential_is_found_on_whatever_page_it_is():
     assert find_credential(Script(answer), Provider.GOOGLE, "n-450") is None
 
 
-def test_pages_that_repeat_do_not_go_on_for_ever():
+def test_a_listing_that_repeats_a_page_ends_with_an_error():
     page = Page(tuple(Credential(f"c-{i}", f"n-{i}", None) for i in range(200)), 200)
-    with pytest.raises(Unavailable, match="given before"):
+    with pytest.raises(Unavailable, match="returned before"):
         find_credential(Script(lambda *_: page), Provider.GOOGLE, "other")
 
 

@@ -272,7 +272,7 @@ def test_a_successful_answer_is_parsed():
 
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"data": 7}', b'{"request_id": "cut'])
 def test_a_successful_answer_that_cannot_be_read_may_be_asked_again(body):
-    with pytest.raises(Unavailable, match=r"something unreadable: .*request id r-1"):
+    with pytest.raises(Unavailable, match=r"cannot be read: .*request id r-1"):
         understand(
             LISTING,
             Reply(200, {"x-request-id": "r-1"}, body),
