@@ -162,7 +162,7 @@ def test_a_run_that_did_not_get_as_far_as_a_plan_says_so(ledger):
     report = closed(ledger, opened(ledger))
     assert not report.complete
     assert report.counts == {}
-    assert "did not get as far as a plan" in report.markdown
+    assert "the run ended before it had a plan" in report.markdown
     assert tables(report.markdown) == []
 
 
@@ -193,7 +193,7 @@ def test_long_lists_are_cut_and_say_so(ledger):
     plan(ledger, run, batch_size=10, now=NOW)
     report = closed(ledger, run)
     assert len(tables(report.markdown)[1]) == 1 + 50
-    assert "and more; the ledger has them all." in report.markdown
+    assert "There are more; the ledger has them all." in report.markdown
 
 
 def test_closing_gives_the_lease_back_and_a_late_run_takes_nobodys(ledger):

@@ -11,7 +11,7 @@ from bulkgrants.reconcile.opening import Admission, RosterState, admit
 
 D1, D2, D3 = date(2026, 3, 1), date(2026, 3, 2), date(2026, 3, 3)
 EARLIER = "This run is for 2026-03-01, but the newest roster is 2026-03-02."
-OLDER = "Roster 2026-03-03 was applied already, and 2026-03-02 is older."
+OLDER = "Roster 2026-03-03 has already been applied, and 2026-03-02 is older."
 CURRENT = "The roster is a current table, which does not show 2026-03-01."
 
 
@@ -31,7 +31,7 @@ CASES = [
     (state(day=D3, today=D3, exact=False), None, Admission(D2, Mode.APPLY, "")),
     (state(day=D3, today=D3, exact=False), D2, Admission(D2, Mode.APPLY, "")),
     (state(day=D3, today=D3, exact=False), D3, Admission(D2, Mode.AUDIT, OLDER)),
-    # a plain current table
+    # a current table
     (state(dated=False, newest=None), None, Admission(None, Mode.APPLY, "")),
     (state(dated=False, newest=None), D3, Admission(None, Mode.APPLY, "")),
     (state(D1, dated=False, newest=None), None, Admission(None, Mode.AUDIT, CURRENT)),
