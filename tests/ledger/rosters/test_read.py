@@ -204,7 +204,7 @@ def test_a_roster_of_days_is_never_read_as_a_whole(filled):
 
 def test_a_current_table_has_no_days_to_choose(filled):
     engine = filled("tenant TEXT, email TEXT")
-    with pytest.raises(Misconfigured, match="holds no 2026-01-31"):
+    with pytest.raises(Misconfigured, match="no roster for 2026-01-31"):
         list(read_chunks(engine, ROSTER, JAN_31))
 
 

@@ -173,7 +173,7 @@ def test_days_may_be_numbers_with_a_fraction_of_nothing(read, kind):
         ({"secret_conn_id": None}, "column `secret_conn_id`: it is empty; write the id"),
         ({"scopes": None}, "column `scopes`: it is empty; write the Google scopes"),
         ({"scopes": "openid"}, "only identity scopes"),
-        ({"scopes": "a|b"}, '"a|b" is not a scope; separate the scopes by blanks'),
+        ({"scopes": "a|b"}, '"a|b" is not a scope; separate the scopes with blanks'),
         ({"provider": "microsoft"}, f'"{CALENDAR}" is not an application permission of Microsoft'),
         ({"grace_days": "-1"}, '"-1" is not a number of days; write a whole number from 0 to 3650'),
         ({"grace_days": "1.5"}, '"1.5" is not a number of days'),
@@ -199,7 +199,7 @@ def test_a_wrong_cell_is_named_with_what_to_write(read, cells, said):
     [
         ({"credential": None}, "column `credential`: it is empty; write the name"),
         ({"microsoft_tenant": "Organizations"}, '"organizations" means many tenants at once'),
-        ({"microsoft_tenant": "consumers"}, "takes only as `common`; write that, or the tenant's"),
+        ({"microsoft_tenant": "consumers"}, "accepts only `common`; write that, or the tenant's"),
         (
             {"microsoft_tenant": "contoso"},
             '"contoso" is not a Microsoft tenant; write its id (a GUID',
@@ -213,9 +213,9 @@ def test_a_wrong_cell_is_named_with_what_to_write(read, cells, said):
             '".default" is not an application permission of Microsoft',
         ),
         ({"scopes": "https://outlook.office.com/Mail.Read"}, "write short names such as User.Read"),
-        ({"scopes": "a|b"}, '"a|b" is not a scope; separate the scopes by blanks'),
-        ({"consent_scopes": "a"}, "names one tenant, and it is empty; empty this cell"),
-        ({"consent_scopes": "a", "microsoft_tenant": "common"}, 'and it is "common"; empty this'),
+        ({"scopes": "a|b"}, '"a|b" is not a scope; separate the scopes with blanks'),
+        ({"consent_scopes": "a"}, "names one tenant, but it is empty; leave this cell"),
+        ({"consent_scopes": "a", "microsoft_tenant": "common"}, 'but it is "common"; leave this'),
         ({"consent_scopes": "a|b", "microsoft_tenant": GUID}, '"a|b" is not a scope'),
         (
             {"azure_manifest": "apps/umbra.json"},
@@ -236,7 +236,7 @@ def test_a_wrong_cell_of_a_microsoft_tenant_is_named_with_what_to_write(read, ce
 
 
 def test_a_tenant_that_is_a_number_is_to_be_cast(read):
-    with pytest.raises(Misconfigured, match=r'`tenant`: it holds "7" \(int\); make the column'):
+    with pytest.raises(Misconfigured, match=r'`tenant`: it holds "7" \(int\); change the col'):
         read(row(tenant=7), definition=TEXTS.replace("tenant TEXT", "tenant INTEGER", 1))
 
 
@@ -259,7 +259,7 @@ def test_a_shared_credential_has_one_microsoft_tenant(read):
         read(at_microsoft(microsoft_tenant=GUID), at_microsoft(tenant="b"))
     assert (
         f'share the credential "umbra-ac" but not its Microsoft tenant ("{GUID}", ""); '
-        "write the same `microsoft_tenant`, or give each its own credential."
+        "write the same `microsoft_tenant` for both, or give each its own credential."
     ) in str(caught.value)
 
 

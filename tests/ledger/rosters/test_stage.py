@@ -124,7 +124,7 @@ def test_of_rows_that_say_the_same_the_first_stays(ledger, run):
     for reject in rejected(ledger, run):
         assert reject["reason"] == "duplicate"
         assert (reject["provider"], reject["mailbox"]) == ("google", "ann@acme.example.com")
-        assert "in row 1 already" in reject["sentence"]
+        assert "already in row 1" in reject["sentence"]
 
 
 @pytest.mark.parametrize(
