@@ -1,4 +1,4 @@
-"""The tenants table is read whole and strictly; a mistake in it is named with its cure."""
+"""The tenants table is read as a whole and strictly; errors say how to correct a mistake."""
 
 from datetime import timedelta
 
@@ -59,7 +59,7 @@ def test_tenants_are_read_in_order_with_their_defaults(read):
     ]  # fmt: skip
 
 
-def test_a_microsoft_tenant_is_read_with_all_that_it_may_name(read):
+def test_a_microsoft_tenant_is_read_with_all_its_columns(read):
     [tenant] = read(
         at_microsoft(
             microsoft_tenant=f" {GUID.upper()} ", canary=" Canary@Umbra.Example.COM ",
@@ -92,12 +92,12 @@ def test_a_microsoft_tenant_is_an_id_a_domain_common_or_left_out(read, written, 
     assert tenant.microsoft_tenant == meant
 
 
-def test_a_microsoft_tenant_may_have_no_secret_of_its_own(read):
+def test_a_microsoft_tenant_does_not_need_its_own_secret(read):
     [tenant] = read(at_microsoft(secret_conn_id=" "))
     assert tenant.secret_conn_id == ""
 
 
-def test_a_consent_may_be_for_scopes_of_its_own_where_a_domain_names_the_tenant(read):
+def test_a_consent_may_have_its_own_scopes_if_a_domain_names_the_tenant(read):
     [tenant] = read(
         at_microsoft(microsoft_tenant="umbra.example.com", consent_scopes=f"{GRAPH}/.default")
     )
@@ -141,7 +141,7 @@ def test_enabled_is_read_as_people_write_it(read, written, meant):
 
 
 @pytest.mark.parametrize(("kind", "yes"), [("BOOLEAN", True), ("INTEGER", 1)])
-def test_enabled_may_be_of_the_databases_own_kind(read, kind, yes):
+def test_enabled_may_have_the_databases_own_boolean_type(read, kind, yes):
     definition = TEXTS.replace("enabled TEXT", f"enabled {kind}")
     definition = definition.replace("grace_days TEXT", "grace_days INTEGER")
     [one, other] = read(
@@ -154,7 +154,7 @@ def test_enabled_may_be_of_the_databases_own_kind(read, kind, yes):
 
 
 @pytest.mark.parametrize("kind", ["FLOAT", "NUMERIC(10, 1)"])
-def test_days_may_be_numbers_with_a_fraction_of_nothing(read, kind):
+def test_days_may_be_floats_with_whole_values(read, kind):
     [tenant] = read(
         row(grace_days=30), definition=TEXTS.replace("grace_days TEXT", f"grace_days {kind}")
     )
