@@ -173,7 +173,7 @@ def test_the_ledger_may_be_a_named_sqlite_file(connect, tmp_path):
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"conn_type": "sqlite"}, "names no file"),
+        ({"conn_type": "sqlite"}, "does not name a file"),
         ({"conn_type": "mysql", "host": "db"}, "of type 'mysql'"),
     ],
 )
