@@ -19,9 +19,7 @@ US = "https://api.us.nylas.com"
 CALLBACK = f"{US}/v3/connect/callback"
 REQUIRED = "Calendars.ReadWrite Mail.ReadWrite Mail.Send"
 KEY = "5d8a4c1e-0000-4000-8000-000000000003"
-STRANGE = (
-    "01d4889c-1287-42c6-ac1f-5d1e02578ef6"  # Files.Read.All, of which this check knows nothing
-)
+STRANGE = "01d4889c-1287-42c6-ac1f-5d1e02578ef6"  # Files.Read.All, which this check does not know
 
 
 def ident(name, permission_type, resource=GRAPH):
@@ -190,7 +188,7 @@ CASES = [
 
 
 @FORMS
-def test_an_app_as_the_pages_ask_for_has_no_findings(form):
+def test_an_app_that_follows_the_docs_has_no_findings(form):
     assert found(form()) == []
     assert found(form(), required="") == []
     assert found(form(), base_url="https://api.eu.nylas.com/") == []
@@ -354,7 +352,7 @@ def test_nothing_of_a_secret_is_kept_or_shown():
     assert "hush" not in repr(manifest)
 
 
-def test_a_mark_that_windows_writes_at_the_beginning_does_not_matter():
+def test_a_byte_order_mark_at_the_beginning_does_not_matter():
     text = SAMPLE.read_text(encoding="utf-8")
     assert read_manifest("\ufeff" + text, name="x") == read_manifest(text, name="x")
 
@@ -426,13 +424,13 @@ def test_what_is_not_a_manifest_is_named_with_the_reason(text, why):
     assert "\n" not in sentence
 
 
-def test_the_tables_know_no_id_twice_and_every_legacy_name():
+def test_no_id_is_in_the_tables_twice_and_every_legacy_name_is_there():
     ids = [(one.resource, one.permission_id) for one in NAMES]
     assert len(ids) == len(set(ids))
     assert set(NAMES.values()) >= LEGACY
 
 
-def test_the_page_has_every_word_that_the_preflight_goes_by():
+def test_the_page_names_everything_that_the_preflight_checks():
     page = PAGE.read_text(encoding="utf-8")
     words = {*LEGACY, *_SIGN_IN, CALLBACK_PATH, f"{WARNING.days} days", EXCHANGE_ONLINE}
     assert {word for word in words if word not in page} == set()

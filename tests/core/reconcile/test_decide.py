@@ -184,7 +184,7 @@ def test_the_stronger_reason_is_named_first():
     assert skip == Skip(SkipReason.TENANT_DISABLED)
 
 
-def test_a_mailbox_nobody_knows_is_no_candidate():
+def test_a_mailbox_that_neither_side_knows_is_not_a_candidate():
     with pytest.raises(ValueError, match="neither side"):
         decide(None, None, circumstances())
 
@@ -250,7 +250,7 @@ def test_once_a_change_is_made_nothing_is_left_to_do(desired, grant, around):
 @pytest.mark.parametrize(
     ("refusals", "hours"), [(1, 6), (2, 12), (3, 23), (4, 23), (9, 23), (10_000, 23)]
 )
-def test_the_wait_grows_to_what_a_nightly_run_takes_for_a_day(refusals, hours):
+def test_the_wait_grows_until_a_nightly_run_retries_every_night(refusals, hours):
     assert escrow_until(refusals, NOW, NOW) == NOW + timedelta(hours=hours)
 
 

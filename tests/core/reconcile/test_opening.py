@@ -1,4 +1,4 @@
-"""What a run may do with the roster there is."""
+"""What a run may do, given the roster that there is."""
 
 from datetime import date
 from itertools import product
@@ -20,7 +20,7 @@ def state(day=D2, today=D2, *, exact=True, dated=True, newest=D2) -> RosterState
 
 
 CASES = [
-    # a roster with a partition a day
+    # a roster with a partition for each day
     (state(), None, Admission(D2, Mode.APPLY, "")),
     (state(), D1, Admission(D2, Mode.APPLY, "")),
     (state(), D2, Admission(D2, Mode.APPLY, "")),
@@ -41,13 +41,13 @@ CASES = [
 
 
 @pytest.mark.parametrize(("roster", "newest_applied", "admission"), CASES)
-def test_each_situation_admits_what_it_should(roster, newest_applied, admission):
+def test_each_situation_allows_what_it_should(roster, newest_applied, admission):
     assert admit(Mode.APPLY, roster, newest_applied) == admission
 
 
 @pytest.mark.parametrize("mode", [Mode.DRY_RUN, Mode.AUDIT])
 @pytest.mark.parametrize(("roster", "newest_applied", "admission"), CASES)
-def test_no_run_may_do_more_than_it_would_like_to(roster, newest_applied, admission, mode):
+def test_no_run_may_do_more_than_it_was_started_for(roster, newest_applied, admission, mode):
     wanted = mode if admission.mode is Mode.APPLY else Mode.AUDIT
     expected = Admission(admission.roster_date, wanted, admission.reason)
     assert admit(mode, roster, newest_applied) == expected
@@ -60,12 +60,12 @@ def test_a_partition_that_is_not_there_yet_is_waited_for():
 
 
 @pytest.mark.parametrize("exact", [True, False])
-def test_a_dated_roster_without_any_partition_needs_a_person(exact):
+def test_a_dated_roster_without_partitions_needs_a_person(exact):
     with pytest.raises(Misconfigured, match="no partition; load one"):
         admit(Mode.APPLY, state(exact=exact, newest=None), None)
 
 
-def test_whatever_happens_an_older_roster_than_the_newest_applied_is_never_applied():
+def test_a_roster_older_than_the_newest_applied_one_is_never_applied():
     days = (D1, D2, D3)
     for day, today, newest, applied, exact in product(days, days, days, days, (True, False)):
         try:
