@@ -1,1 +1,1 @@
-"""The benchmarks behind every figure that the README and `docs/benchmarks.md` quote."""
+"""The benchmarks behind the figures in the README and in `docs/benchmarks.md`."""

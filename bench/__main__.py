@@ -21,7 +21,7 @@ _GRANTS = 200_000
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--only", choices=_PARTS, help="one benchmark instead of all three")
-    parser.add_argument("--rows", type=int, default=1_000_000, help="of the roster to plan")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the roster to plan")
     parser.add_argument("--databases", default="postgresql,sqlite", help="separated by commas")
     parser.add_argument(
         "--full",
@@ -32,15 +32,15 @@ def _arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Measure what was asked for."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is stopped
+    """Run the benchmarks that were asked for."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that child processes are stopped
     given = _arguments()
     databases = given.databases.split(",")
     parts = [given.only] if given.only else _PARTS
-    print(f"{os.cpu_count()} processors; every step in a process of its own.")
+    print(f"{os.cpu_count()} processors; every step in its own process.")
     with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        folder.chmod(0o755)  # as root, PostgreSQL runs as a user of its own
+        folder.chmod(0o755)  # if we are root, PostgreSQL runs as its own user
         if "plan" in parts:
             _plan(databases, given.rows, folder)
         if "observe" in parts:

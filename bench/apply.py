@@ -1,4 +1,4 @@
-"""Benchmark 3: make grants at the limit, with one process and several, on each limiter."""
+"""Benchmark 3: make grants at the rate limit, with one process and several, on each limiter."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ FEW: tuple[Case, ...] = (("sliding", ONE), ("sliding", UNEVEN))
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """One plan applied."""
+    """What applying one plan cost."""
 
     database: str
     policy: str
@@ -49,16 +49,16 @@ class Application:
     refused: int
     """Calls answered with 429."""
     above_idle_mb: float
-    """Of the process that held most."""
+    """Of the process that used most."""
 
     @property
     def share_of_limit(self) -> float:
-        """Changes made, of those that the limit would have let through in the same time."""
+        """Changes made, as a share of those that the limit allows in the same time."""
         return sum(self.load) / self.seconds / LIMIT
 
     @property
     def share_refused(self) -> float:
-        """429s among all calls."""
+        """429s as a share of all calls."""
         return self.refused / (sum(self.load) + self.refused)
 
 
@@ -68,7 +68,7 @@ def measure(
     standin: Standin,
     folder: Path,
 ) -> Iterator[Application]:
-    """Each case, every time with a new ledger and no grants."""
+    """Measure each case, with a new ledger and no grants each time."""
     most = max(len(load) for _, load in cases)
     with (
         ledgers(database, folder) as new_ledger,

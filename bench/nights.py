@@ -1,8 +1,8 @@
-"""What a night finds: a roster in the warehouse, a listing, and yesterday's grants.
+"""What a nightly run finds: a roster in the warehouse, a listing, and yesterday's grants.
 
-One formula makes a roster and the grants that nearly equal it on SQLite, PostgreSQL and DuckDB.
-Mailbox number n has an entry for 0 ≤ n < rows. Of the grants 1 % are missing, 0.5 % are invalid,
-0.5 % have other scopes, 0.5 % of our own have no entry, and as many that are not ours.
+One formula makes a roster and nearly equal grants on SQLite, PostgreSQL and DuckDB. Mailbox number
+n has an entry if 0 ≤ n < rows. Of the grants, 1 % are missing, 0.5 % are invalid, 0.5 % have other
+scopes, 0.5 % are owned and have no entry, and 0.5 % are foreign.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ OTHER = "https://www.googleapis.com/auth/calendar"
 AS_WRITTEN = "'Person.' || (10000000 + n) || '@T' || (100 + n % 100) || '.example.com'"
 TENANT = "'tenant ' || (100 + n % 100)"
 NOW = datetime(2026, 3, 1, 2, 0, tzinfo=UTC)
-"""When the nights take place."""
+"""When the nightly runs take place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +40,12 @@ class Crowd:
 
     @property
     def missing(self) -> int:
-        """Entries without a grant: the first so many numbers."""
+        """How many entries have no grant; they have the lowest numbers."""
         return self.rows // 100
 
     @property
     def each(self) -> int:
-        """Of every other difference."""
+        """How many mailboxes there are of each other difference."""
         return self.rows // 200
 
     @property
@@ -59,13 +59,13 @@ class Crowd:
         return f"CASE WHEN n < {first + self.each} THEN 'invalid' ELSE 'valid' END"
 
     def scopes(self) -> str:
-        """The scopes of grant n: others for those that follow."""
+        """The scopes of grant n: other scopes for those after the invalid ones."""
         first = self.missing + self.each
         other = f"n >= {first} AND n < {first + self.each}"
         return f"CASE WHEN {other} THEN '{OTHER}' ELSE '{MAIL}' END"
 
     def owned(self) -> str:
-        """Whether grant n is ours."""
+        """Whether grant n is owned."""
         return f"n < {self.rows + self.each}"
 
 
@@ -130,19 +130,19 @@ def open_night(engine: Engine, key: str, now: datetime = NOW) -> int:
 
 
 def close_night(engine: Engine, run_id: int) -> None:
-    """Give the lease back."""
+    """Release the lease."""
     run = runs.read_run(engine, run_id)
     with engine.begin() as connection:
         release_lease(connection, run, NOW)
 
 
 def really_now() -> datetime:
-    """The present moment, for steps that go by the clock."""
+    """The current time, for steps that depend on it."""
     return datetime.now(UTC)
 
 
 def load_roster(url: str, crowd: Crowd) -> None:
-    """The roster in the warehouse, in no particular order, half of it with scopes."""
+    """Load the roster into the warehouse, in no particular order, half of it with scopes."""
     engine = open_ledger(warehouse_url(url))
     turned = f"(SELECT (n * 7919) % {crowd.rows} AS n FROM {_numbers(engine, 0, crowd.rows)})"
     with engine.begin() as connection:
@@ -156,7 +156,7 @@ def load_roster(url: str, crowd: Crowd) -> None:
 
 
 def stage_listing(engine: Engine, crowd: Crowd, *, healthy: bool) -> None:
-    """The listing as `observe` stages it; healthy as it was before some grants went wrong."""
+    """Stage the listing as `observe` does; if healthy, as it was before some grants went wrong."""
     status = "'valid'" if healthy else crowd.status()
     scopes = f"'{MAIL}'" if healthy else crowd.scopes()
     with engine.begin() as connection:
@@ -172,7 +172,7 @@ def stage_listing(engine: Engine, crowd: Crowd, *, healthy: bool) -> None:
 
 
 def own_grants(engine: Engine, crowd: Crowd) -> None:
-    """All grants are ours and belong to their tenants, but for the last few."""
+    """Make all grants owned, except for the last few, and record their tenants."""
     ours = f"created_at < {1700000000 + crowd.rows + crowd.each}"
     tenant = "'tenant ' || (100 + (created_at - 1700000000) % 100)"
     with engine.begin() as connection:
@@ -181,7 +181,7 @@ def own_grants(engine: Engine, crowd: Crowd) -> None:
 
 
 def forget_grants(engine: Engine) -> None:
-    """No grant exists, and the listing said so."""
+    """Delete all grants, as if the listing had been empty."""
     with engine.begin() as connection:
         _do(connection, "DELETE FROM grants")
         _do(connection, "DELETE FROM observed")
@@ -189,7 +189,7 @@ def forget_grants(engine: Engine) -> None:
 
 
 def _settle(engine: Engine) -> None:
-    """What the databases' own housekeeping has done by the next night."""
+    """Do what the databases' own housekeeping does before the next night."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         if engine.dialect.name == "postgresql":
             _do(connection, "VACUUM ANALYZE")

@@ -1,4 +1,4 @@
-"""Benchmark 2: list all grants over a slow network, beside the least time the limit allows."""
+"""Benchmark 2: list all grants over a slow network, compared with the shortest possible time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PER_SECOND = 48.0
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """One listing."""
+    """What one listing cost."""
 
     database: str
     grants: int
@@ -27,22 +27,22 @@ class Listing:
 
     @property
     def pages(self) -> int:
-        """The fewest pages that hold all grants."""
+        """The smallest number of pages that hold all grants."""
         return -(-self.grants // PAGE_SIZE)
 
     @property
     def floor(self) -> float:
-        """The least seconds in which the budget lets them be read."""
+        """The shortest time in seconds in which the budget allows them to be read."""
         return self.pages / PER_SECOND
 
     @property
     def cpu_per_thousand(self) -> float:
-        """Seconds of processor time for a thousand pages."""
+        """Seconds of processor time per thousand pages."""
         return self.figures.cpu / self.figures.details["pages"] * 1000
 
 
 def measure(database: str, grants: int, standin: Standin, folder: Path) -> Listing:
-    """One listing of all the grants that the stand-in was started with."""
+    """List all the grants that the stand-in was started with."""
     standin.reset(latency=LATENCY, policy="fixed")
     with ledgers(database, folder) as new_ledger:
         url = new_ledger()

@@ -1,4 +1,4 @@
-"""Benchmark 1: stage and plan as many roster rows as there are grants, beside DuckDB."""
+"""Benchmark 1: stage and plan as many roster rows as there are grants, compared with DuckDB."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Measured:
     step: str
     figures: Figures
     bare: float
-    """Seconds that DuckDB took for the same sets."""
+    """The seconds that DuckDB took for the same sets."""
 
 
 def measure(database: str, rows: int, folder: Path) -> Iterator[Measured]:
-    """Every step of two nights: an ordinary one, and one in which no grant exists yet."""
+    """Measure each step of two nights: an ordinary one, and one in which no grant exists yet."""
     home, crowd = folder / "airflow", Crowd(rows)
     with ledgers(database, folder) as new_ledger:
         url = new_ledger()
@@ -78,7 +78,7 @@ def _all_new(home: Path, url: str, crowd: Crowd, _: float) -> Steps:
 
 
 def _right_plan(crowd: Crowd, differing: float) -> dict[str, float]:
-    """The only right plan for the ordinary night."""
+    """The only correct plan for the ordinary night."""
     right = {
         "create": crowd.missing,
         "renew": crowd.each,
@@ -89,11 +89,11 @@ def _right_plan(crowd: Crowd, differing: float) -> dict[str, float]:
         "unchanged": crowd.rows - crowd.missing - 2 * crowd.each,
     }
     if differing != crowd.missing + 3 * crowd.each:
-        raise RuntimeError(f"DuckDB finds {differing} differing rows, which is wrong.")
+        raise RuntimeError(f"DuckDB found {differing} differing rows, which is wrong.")
     return right
 
 
 def _require(figures: Figures, right: dict[str, float]) -> None:
-    """A wrong result is not measured. Raises RuntimeError."""
+    """Make sure that the step did its work correctly. Raises RuntimeError."""
     if figures.details | right != figures.details:
         raise RuntimeError(f"The result is wrong: {figures.details}, not {right}.")

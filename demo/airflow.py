@@ -1,4 +1,4 @@
-"""A real `airflow standalone`: its configuration, its processes, and how all of them are ended."""
+"""A real `airflow standalone`: its configuration, its processes, and how they are stopped."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Ports:
 
 
 def choose_ports() -> Ports:
-    """Three free ports. All are held open at once, so that none comes twice."""
+    """Three free ports. All are held open at the same time, so that they differ."""
     with ExitStack() as stack:
         held = [stack.enter_context(socket.socket()) for _ in range(3)]
         for one in held:
@@ -53,7 +53,7 @@ def choose_ports() -> Ports:
 def airflow_environment(
     folder: Folder, ports: Ports, nylas: Nylas, secrets: Secrets
 ) -> dict[str, str]:
-    """Airflow's whole configuration, as variables: no file to edit, and nothing left behind."""
+    """Airflow's whole configuration as variables, so there is no file to edit or clean up."""
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)
     }
@@ -61,7 +61,7 @@ def airflow_environment(
     return {
         **inherited,
         "PATH": path,  # standalone starts its components by the name `airflow`
-        "PYTHONUNBUFFERED": "1",  # or the last lines before an end by signal are lost
+        "PYTHONUNBUFFERED": "1",  # otherwise a signal would cut off the last lines of output
         "NO_PROXY": "127.0.0.1,localhost",
         "no_proxy": "127.0.0.1,localhost",
         "AIRFLOW_HOME": str(folder.airflow_home),
@@ -80,8 +80,8 @@ def _settings(folder: Folder, ports: Ports, secrets: Secrets) -> dict[str, str]:
         "CORE__LOAD_EXAMPLES": "False",
         "CORE__TEST_CONNECTION": "Enabled",
         "CORE__EXECUTOR": "LocalExecutor",
-        "CORE__PARALLELISM": "4",  # SQLite has one writer at a time; at 32 it gives up
-        # Nothing runs by the clock, or a nightly run would mix with those that the demo asks for.
+        "CORE__PARALLELISM": "4",  # SQLite allows one writer at a time; with 32 it gives up
+        # Nothing is scheduled, or a nightly run would mix with those that the demo starts.
         "SCHEDULER__USE_JOB_SCHEDULE": "False",
         "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "CORE__EXECUTION_API_SERVER_URL": f"{ports.base_url}/execution/",
@@ -129,7 +129,7 @@ def _connections(folder: Folder, nylas: Nylas, secrets: Secrets) -> dict[str, ob
 
 
 class Standalone:
-    """The processes of one Airflow. They share a session, by which all of them can be found."""
+    """The processes of one Airflow. They share a session, so all of them can be found."""
 
     def __init__(self, process: subprocess.Popen[bytes], output: Path) -> None:
         self._process = process
@@ -160,8 +160,8 @@ class Standalone:
     def stop(self) -> None:
         """End every process: by SIGTERM, and after a while by SIGKILL.
 
-        The four components are told first. `airflow standalone` does not pass a signal on, and its
-        components would outlive it.
+        The four components are signalled first, because `airflow standalone` does not pass a signal
+        on, and they would outlive it.
         """
         try:
             components = psutil.Process(self._process.pid).children()
@@ -211,7 +211,7 @@ def running_airflow(
 
 @contextmanager
 def _ignoring_ctrl_c() -> Iterator[None]:
-    """A second Ctrl-C would leave half of Airflow running."""
+    """Ignore a second Ctrl-C, which would leave half of Airflow running."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield

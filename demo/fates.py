@@ -59,9 +59,9 @@ def of_roster_rows(ledger: Engine, run_key: str, samples: Samples) -> list[Fate]
         elif address in decided:
             fate, why = decided[address]
         elif address in owned:
-            fate, why = "adopted", "it was as the roster asks; it counts as ours from now on"
+            fate, why = "adopted", "it was as the roster asks; it is owned from now on"
         else:
-            fate, why = "lost", "the ledger says nothing of this row"
+            fate, why = "lost", "the ledger does not mention this row"
         fates.append(_line(row, before, fate, why, expected["fate"]))
     return fates
 
@@ -73,7 +73,7 @@ def of_orphans(ledger: Engine, samples: Samples) -> list[Fate]:
     with reading(ledger) as connection:
         rows = connection.execute(text("SELECT email, owned FROM orphans"))
         found = {row.email: "owned" if row.owned else "orphan" for row in rows}
-    why = "no roster row asks for it and it is not ours: reported, and never touched"
+    why = "no roster row asks for it and it is not owned: reported, and never touched"
     return [
         _line(
             {"tenant": "", "email": grant["email"]},
@@ -118,7 +118,7 @@ def show(terminal: Terminal, fates: list[Fate]) -> None:
 
 
 def tell_standings(terminal: Terminal, ledger: Engine) -> list[str]:
-    """Say how every tenant stands; return complaints."""
+    """Print the standing of every tenant; return complaints."""
     query = text("SELECT tenant, provider, standing, error FROM onboarding ORDER BY tenant")
     with reading(ledger) as connection:
         rows = connection.execute(query).all()
@@ -126,7 +126,7 @@ def tell_standings(terminal: Terminal, ledger: Engine) -> list[str]:
         next_step = _next_step(row.tenant, row.error) if row.standing == "refused" else ""
         terminal.say(f"Tenant {row.tenant} ({row.provider}) is {row.standing}{next_step}")
     found = {row.tenant: row.standing for row in rows}
-    return [] if found == STANDINGS else [f"The tenants should be {STANDINGS}, and are {found}."]
+    return [] if found == STANDINGS else [f"The tenants should be {STANDINGS}, but are {found}."]
 
 
 def _next_step(tenant: str, error: str) -> str:
@@ -137,7 +137,7 @@ def _next_step(tenant: str, error: str) -> str:
 
 
 def tell_microsoft(terminal: Terminal, ledger: Engine, run_key: str) -> list[str]:
-    """Say what became of the Microsoft mailboxes; return complaints."""
+    """Print what became of the Microsoft mailboxes; return complaints."""
     query = text(
         "SELECT f.tenant, f.email, f.fate, f.reason FROM fates f JOIN runs r ON r.id = f.run_id "
         "WHERE r.key = :key AND f.tenant IN ('delta', 'elm') "
@@ -151,7 +151,7 @@ def tell_microsoft(terminal: Terminal, ledger: Engine, run_key: str) -> list[str
         terminal.say(f"{row.email}: {fate}")
         if fate not in MICROSOFT_FATES[row.tenant]:
             wanted = MICROSOFT_FATES[row.tenant]
-            complaints.append(f"{row.email} should be {wanted}, and is {fate}.")
+            complaints.append(f"{row.email} should be {wanted}, but is {fate}.")
     return complaints
 
 
@@ -188,7 +188,7 @@ def _staged(connection: Connection) -> dict[int, str]:
 
 
 def _decided(connection: Connection, run_id: int) -> dict[str, tuple[str, str]]:
-    """What was done with each mailbox that differed, or why nothing was."""
+    """What was done about each mailbox that differed, or why nothing was done."""
     changes = text(
         "SELECT email, kind, outcome, reason, code, message FROM changes WHERE run_id = :run"
     )

@@ -1,4 +1,4 @@
-"""The demo's folder, its secrets, and the search that proves that no secret is in the folder."""
+"""The demo's folder, its secrets, and the search that proves that the folder has none of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KeyFile = dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """The place of everything that the demo writes."""
+    """The folder for everything that the demo writes."""
 
     path: Path
 
@@ -82,7 +82,7 @@ class Secrets:
     oauth_secret: str = field(repr=False)
     jwt_secret: str = field(repr=False)
     password: str = field(repr=False)
-    """Of Airflow's user. This one is shown, because people need it to log in."""
+    """The password of Airflow's user. It is shown, because people need it to log in."""
     key_files: Mapping[str, KeyFile] = field(repr=False)
     """Google service account keys, by the Airflow connection that holds each."""
 
@@ -90,7 +90,7 @@ class Secrets:
         """The bytes that reveal each secret: of a key every line, however the lines are joined."""
         found = {
             "the API key": [self.api_key],
-            "the OAuth application's secret": [self.oauth_secret],
+            "the OAuth app's secret": [self.oauth_secret],
             "the secret that signs Airflow's tokens": [self.jwt_secret],
         }
         for conn_id, key_file in self.key_files.items():
@@ -111,7 +111,7 @@ def make_secrets(google_conn_ids: Iterable[str]) -> Secrets:
 
 
 def _key_file(conn_id: str) -> KeyFile:
-    """A service account's key file, as Google Cloud hands it out."""
+    """A service account's key file, as Google Cloud makes it."""
     project = conn_id.replace("_", "-")
     return google_key_file(project, account="bulkgrants", key_id=secrets.token_hex(20)) | {
         "client_id": "".join(secrets.choice("0123456789") for _ in range(21)),

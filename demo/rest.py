@@ -1,4 +1,4 @@
-"""Airflow's REST API, as far as the demo needs it."""
+"""The parts of Airflow's REST API that the demo needs."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from demo.terminal import DemoError
 
 @dataclass(frozen=True, slots=True)
 class TaskState:
-    """How one task of a run is doing."""
+    """The state of one task of a run."""
 
     label: str
     """Of a mapped task: the label of its element, as the tenant's name."""
     id: str
-    """Of this one attempt. The title of its process contains it."""
+    """The id of this try. The title of its process contains it."""
     task_id: str
     map_index: int
     try_number: int
@@ -33,7 +33,7 @@ class TaskState:
 
     @property
     def key(self) -> tuple[str, int, int]:
-        """Unique among all attempts at all tasks of the run."""
+        """Unique among all tries of all tasks of the run."""
         return self.task_id, self.map_index, self.try_number
 
 
@@ -120,7 +120,7 @@ class Airflow:
         return found
 
     def log(self, dag_id: str, run_id: str, task: TaskState) -> Sequence[LogRecord]:
-        """The log of the task's last attempt."""
+        """The log of the task's last try."""
         where = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task.task_id}"
         content = self._ask("GET", f"{where}/logs/{task.try_number}?map_index={task.map_index}")
         return [_record(one) for one in content["content"]]

@@ -54,7 +54,7 @@ class Samples:
     tenants: Sequence[Row]
     roster: Sequence[Row]
     grants: Sequence[Row]
-    """What exists at Nylas beforehand."""
+    """The grants that exist at Nylas beforehand."""
     fates: Sequence[Row]
     """What the first reconcile should make of each roster row."""
 
@@ -77,7 +77,7 @@ class Samples:
 
 
 def read_samples(folder: Path = FOLDER) -> Samples:
-    """All four files."""
+    """Read all four files."""
     return Samples(
         tenants=_rows(folder / "tenants.csv"),
         roster=_rows(folder / "roster.csv"),
@@ -87,7 +87,7 @@ def read_samples(folder: Path = FOLDER) -> Samples:
 
 
 def mailbox(written: str) -> str:
-    """A sample's address as the ledger spells it. The rule is enough for the samples alone."""
+    """A sample's address as the ledger spells it; this simple rule is enough for the samples."""
     return written.strip().lower()
 
 

@@ -1,4 +1,4 @@
-"""Everything that the story is played with, and how it follows one run of a DAG to its end."""
+"""What the demo works with, and how it follows one run of a DAG to its end."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _TOLD = {
     "skipped": "cyan",
     "removed": "",
 }
-"""The states of a task that are worth a line, each with its style."""
+"""The states of a task that are printed, each with its style."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Everything that the story is played with."""
+    """What the demo works with: Airflow, its folder, and the terminal."""
 
     folder: Folder
     samples: Samples
@@ -78,7 +78,7 @@ class Stage:
     ) -> list[TaskState]:
         """Trigger a DAG, follow its run to the end, and return its tasks. Raises DemoError.
 
-        `meanwhile` is called each time the run has been looked at.
+        `meanwhile` is called each time after the run was checked.
         """
         self.terminal.chapter(f"{dag_id}, run {run_id}")
         self.airflow.trigger(dag_id, run_id, conf)
@@ -111,7 +111,7 @@ class Stage:
         """The name of the first failed task, and the end of its log."""
         failed = [task for task in tasks if task.state == "failed"]
         if not failed:
-            return f"{dag_id} has failed, though no task of it did."
+            return f"{dag_id} has failed, although none of its tasks has."
         lines = "\n".join(map(str, self.airflow.log(dag_id, run_id, failed[0])[-12:]))
         return f"The task {failed[0].name} of {dag_id} has failed. Its log ends with:\n{lines}"
 
@@ -125,4 +125,4 @@ class Stage:
 
 def _last_error(records: Sequence[LogRecord]) -> str:
     errors = [one for one in records if one.level in {"error", "critical"}]
-    return str(errors[-1]) if errors else "Its process ended without a word"
+    return str(errors[-1]) if errors else "Its process ended without a message"

@@ -1,4 +1,4 @@
-"""What the demo says, each line with the time since the start, and the error that ends it."""
+"""The demo's output, each line with the time since the start, and the error that ends the demo."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 _FILE_WIDTH = 150
-"""Columns of output that goes to a file, which has no width of its own."""
+"""The width of output that goes to a file instead of a terminal."""
 
 
 class DemoError(Exception):
-    """The demo cannot go on. The text says why, and where to look."""
+    """The demo cannot continue. The message says why, and where to look."""
 
 
 class Terminal:
@@ -52,5 +52,5 @@ class Terminal:
         self._console.print(table)
 
     def everything_said(self) -> str:
-        """All of it, as plain text."""
+        """All output so far, as plain text."""
         return self._console.export_text(clear=False)

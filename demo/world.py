@@ -77,7 +77,7 @@ class Admins:
     answered: set[str] = field(default_factory=set)
 
     def answer(self) -> None:
-        """Open each link that Airflow shows by now, and answer it once. Raises DemoError."""
+        """Open each link that Airflow now shows, and answer it once. Raises DemoError."""
         for task in self.airflow.tasks(ONBOARDING, self.run_id):
             tenant = task.label
             waits = task.task_id == "onboard.await_consent" and task.state == "deferred"

@@ -1,7 +1,7 @@
-"""Makes both locks anew: `requirements.txt` to run, `requirements-dev.txt` to work on it.
+"""Makes both locks: `requirements.txt` to run the project, `requirements-dev.txt` to work on it.
 
-The second takes every version from the first, so that what is tested is what runs. Versions that
-still fit are kept. Both locks end with the project itself.
+The second lock takes its versions from the first, so that the tests use what runs in production.
+Versions that still fit are kept. Both locks end with the project itself.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ COMPILE = (
 
 
 def main() -> None:
-    """Resolve twice; the locks are written once both resolutions have succeeded."""
+    """Resolve both locks, and write them only if both succeed."""
     with TemporaryDirectory() as folder:
         running, working = Path(folder, "requirements.txt"), Path(folder, "requirements-dev.txt")
         resolve(running, "--extra", "scaled-out")
@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def resolve(made: Path, *options: str) -> None:
-    """Pin pyproject.toml's requirements with these options, beginning from the lock there is."""
+    """Pin pyproject.toml's requirements with these options, starting from the existing lock."""
     lock = (ROOT / made.name).read_text(encoding="utf-8")
     made.write_text(lock.removesuffix(PROJECT), encoding="utf-8")
     subprocess.run([*COMPILE, *options, "--output-file", str(made)], cwd=ROOT, check=True)

@@ -1,8 +1,8 @@
-"""Makes the generated parts of the documentation anew from the code.
+"""Makes the generated parts of the documentation from the code.
 
-A generated part is what is between the two lines `<!-- generated: NAME -->` and `<!-- end -->` of
-README.md or of a page in docs/. To add one: write a function here that returns its Markdown, name
-it in `PARTS`, write the two lines into the page, and run `make docs`.
+A generated part is between the two lines `<!-- generated: NAME -->` and `<!-- end -->` in README.md
+or in a page in docs/. To add one: write a function here that returns its Markdown, name it in
+`PARTS`, write the two lines into the page, and run `make docs`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ TYPES: tuple[tuple[type[TypeEngine[object]], str], ...] = (
     (Float, "number"),
     (Integer, "number"),
 )
-"""What a type is called for readers of SQL; all others are text."""
+"""The names of types for readers of SQL; all other types are text."""
 
 
 def main() -> None:
@@ -125,7 +125,10 @@ def _meanings(enum: type[StrEnum]) -> str:
 
 
 def _errors(known: Iterable[KnownError], rest: KnownError | None = None) -> str:
-    """Known errors, those that mean the same in one row; a failed consent has no reason."""
+    """A table of known errors, with one row for those that mean the same.
+
+    Errors of a consent have no column for the reason.
+    """
     alike: dict[tuple[str, ...], list[str]] = {}
     every = [*known, *([rest] if rest else [])]
     reasons = any(one.seen is not Seen.CONSENT for one in every)

@@ -1,6 +1,6 @@
-"""Makes `.venv` as the lock says; does nothing where it is so already.
+"""Makes `.venv` from the lock; does nothing if it is already up to date.
 
-It runs on whatever `python3` a machine has, so it uses nothing that an old one cannot even read.
+It runs on any `python3` that a machine has, so it uses only syntax that an old one can read.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ OLDEST, TOO_NEW = (3, 11), (3, 14)
 
 
 def main() -> int:
-    """Make the environment, with the version of uv that is named first."""
+    """Make the environment with the version of uv that is the first argument."""
     uv_version = sys.argv[1]
     wanted = fingerprint(uv_version)
     if STAMP.is_file() and STAMP.read_text(encoding="utf-8") == wanted:
@@ -39,7 +39,7 @@ def main() -> int:
 
 
 def fingerprint(uv_version: str) -> str:
-    """What the environment depends on, as one word."""
+    """A hash of everything that the environment depends on."""
     digest = hashlib.sha256((uv_version + sys.version + str(ROOT)).encode())
     for path in DECIDES:
         digest.update(path.read_bytes())
@@ -52,21 +52,21 @@ def why_not() -> str:
     if not OLDEST <= sys.version_info[:2] < TOO_NEW:
         return (
             f"Bulkgrants needs Python 3.11, 3.12 or 3.13, and {sys.executable} is {here}; "
-            "install one of them and name it, as in: make PYTHON=python3.12 demo"
+            "install one of them and name it, for example: make PYTHON=python3.12 demo"
         )
     try:
-        import ensurepip  # noqa: F401 - asked for, as Debian ships Python without it
+        import ensurepip  # noqa: F401 - only to see if it is there; Debian ships Python without it
         import venv  # noqa: F401
     except ImportError:
         return (
-            f"{sys.executable} comes without the module venv, which the environment is made with; "
+            f"{sys.executable} does not have the module venv, which is needed; "
             f"on Debian and Ubuntu: apt-get install python{here}-venv"
         )
     return ""
 
 
 def make(uv_version: str) -> None:
-    """A fresh virtual environment where there is none of this Python, then what the lock names."""
+    """Make a virtual environment unless there is one of this Python, then install the lock."""
     python, uv = VENV / "bin" / "python", VENV / "bin" / "uv"
     if not is_ours(python):
         shutil.rmtree(str(VENV), ignore_errors=True)
@@ -74,12 +74,12 @@ def make(uv_version: str) -> None:
     STAMP.unlink(missing_ok=True)
     quiet = ["--quiet", "--disable-pip-version-check"]
     run([str(python), "-m", "pip", "install", *quiet, f"uv=={uv_version}"])
-    # --system-certs: networks with a gateway of their own put its certificate into the system
+    # --system-certs: networks with their own gateway put its certificate into the system
     run([str(uv), "pip", "sync", "--quiet", "--system-certs", "--python", str(python), str(LOCK)])
 
 
 def is_ours(python: Path) -> bool:
-    """Whether the environment's Python runs, and is of the version that makes it."""
+    """Whether the environment's Python runs, and has the same version as this one."""
     question = "import sys; print('%d.%d' % sys.version_info[:2])"
     try:
         answer = subprocess.run([str(python), "-c", question], capture_output=True, check=True)
@@ -94,7 +94,7 @@ def version(info: tuple) -> str:
 
 
 def run(command: list) -> None:
-    """Run a command in the repository. Raises CalledProcessError where it fails."""
+    """Run a command in the repository. Raises CalledProcessError if it fails."""
     subprocess.run(command, cwd=str(ROOT), check=True)
 
 

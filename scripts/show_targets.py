@@ -1,4 +1,4 @@
-"""Prints the targets of a Makefile, each with the sentence behind its name."""
+"""Prints the targets of a Makefile, each with its description."""
 
 import re
 import sys
@@ -8,7 +8,7 @@ TARGET = re.compile(r"^([a-z-]+):[^#]*## (.+)$", re.MULTILINE)
 
 
 def main() -> None:
-    """Read the Makefile that is named first, and print its targets in their order."""
+    """Read the Makefile that is the first argument, and print its targets in order."""
     for name, meaning in TARGET.findall(Path(sys.argv[1]).read_text(encoding="utf-8")):
         print(f"  make {name:<12} {meaning}")
 

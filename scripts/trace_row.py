@@ -1,9 +1,9 @@
 """Counts the files of `include/` and `plugins/` that one roster row passes on its way to a grant.
 
 It runs a row of the demo's roster through the real operators, against the stand-in, and notes every
-file of the project in which a function is called: from `read_roster` to the moment when the grant
-is in the ledger. A second row, which Google refuses, shows the files that know what its refusal
-means: those that ran and import the table of refusals. The figures are in `docs/architecture.md`.
+file of the project in which a function is called, from `read_roster` until the grant is in the
+ledger. A second row, which Google refuses, shows the files that know what its refusal means: those
+that ran and import the table of refusals. The figures are in `docs/architecture.md`.
 
     python scripts/trace_row.py
 """
@@ -45,7 +45,7 @@ class Trace:
 
     passed: list[str]
     knowing: list[str]
-    """Those of them that import what refusals mean, the table itself included."""
+    """Those of them that import the table of refusals, and the table itself."""
 
 
 class _Tracer:
@@ -77,7 +77,7 @@ class _Tracer:
 
 
 def trace(email: str) -> Trace:
-    """Take one row from `read_roster` to its outcome, in a world of its own."""
+    """Take one row from `read_roster` to its outcome, with its own Airflow, ledger and stand-in."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ.update(AIRFLOW_HOME=folder, AIRFLOW__CORE__LOAD_EXAMPLES="False")
         # Airflow reads its environment at the first import, so everything is imported after that.
@@ -96,7 +96,7 @@ def trace(email: str) -> Trace:
 
 
 def _prepare(folder: Path, standin: Running, email: str) -> None:
-    """A warehouse with the tenant and the row, and the connections of a deployment."""
+    """Make a warehouse with the tenant and the row, and the connections of a deployment."""
     from nylas_standin.keys import google_key_file
 
     with sqlite3.connect(folder / "warehouse.db") as warehouse:
@@ -170,14 +170,14 @@ def _reconcile(email: str, tracer: _Tracer) -> Ledger:
 
 
 def _require_outcome(ledger: Ledger, email: str) -> None:
-    """Make sure that the row came to the outcome that it is traced for."""
+    """Make sure that the row has the outcome that it is traced for."""
     from sqlalchemy import text
 
     with ledger.connect() as connection:
         found = connection.execute(text("SELECT email, fate FROM fates")).all()
     wanted = "granted" if email == GRANTED else "refused"
     if [tuple(row) for row in found] != [(email, wanted)]:
-        raise SystemExit(f"The row of {email} should be {wanted}, and the ledger says {found}.")
+        raise SystemExit(f"The row of {email} should be {wanted}, but the ledger says {found}.")
 
 
 def _knows_refusals(path: Path) -> bool:
@@ -188,7 +188,7 @@ def _knows_refusals(path: Path) -> bool:
 
 def main() -> int:
     """Print both traces as JSON; fail if a row passes too many files."""
-    with contextlib.redirect_stdout(sys.stderr):  # where Airflow's log lines do no harm
+    with contextlib.redirect_stdout(sys.stderr):  # keeps Airflow's log lines out of the JSON
         granted, refused = trace(GRANTED), trace(REFUSED)
     found = {
         "granted": granted.passed,

@@ -1,1 +1,1 @@
-"""Keeps Nylas bulk authentication grants equal to a roster; the work itself, without Airflow."""
+"""Keeps Nylas bulk-authentication grants equal to a roster. Nothing in here imports Airflow."""

@@ -1,24 +1,24 @@
-"""Every error the project raises, classed by what the caller does next.
+"""Every error that the project raises, classed by what the caller does next.
 
 ```
 BulkgrantsError
-├── Fatal                stop: neither a retry nor a later row can succeed
+├── Fatal                stop: neither a retry nor the next row can succeed
 │   ├── Misconfigured    a person must change a setting, connection, table or key file
 │   ├── ApiKeyRefused    Nylas does not accept the API key
-│   ├── RequestRefused   Nylas refused a call that concerns no single mailbox
+│   ├── RequestRefused   Nylas refused a call that is not about a single mailbox
 │   ├── Superseded       another process has taken over this run, batch or tenant
 │   ├── ConsentRefused   the admin said no; a person must ask again
-│   ├── ConsentExpired   the admin said nothing for too long; a person must ask again
-│   └── NotPropagated    the provider has not honoured in time what the admin gave
+│   ├── ConsentExpired   the admin did not answer in time; a person must ask again
+│   └── NotPropagated    the provider did not honour the admin's consent in time
 ├── Retriable            the same call may succeed after `after` seconds
-│   ├── RateLimited      too many calls, says Nylas or the provider
-│   ├── Unavailable      time-out, lost connection, or a 5xx
+│   ├── RateLimited      Nylas or the provider reports too many calls
+│   ├── Unavailable      a time-out, a lost connection, or a 5xx
 │   └── LeaseHeld        another run of the same application is active
 └── Refused              this mailbox only; the next row may well succeed
 ```
 
-A message is one sentence for the person who reads the log, and names the way out. It never holds
-a secret, and text that came from outside is bounded and printable before it gets here
+A message is written for the person who reads the log. It says what is wrong and what to do, and
+never contains a secret. Text from outside is made short and printable before it gets here
 (`bulkgrants.text.bounded`).
 """
 
@@ -30,11 +30,11 @@ from bulkgrants.refusals import KnownError
 
 
 class BulkgrantsError(Exception):
-    """The root; never raised itself."""
+    """The base class of all errors; never raised itself."""
 
 
 class Fatal(BulkgrantsError):
-    """Nothing that follows can succeed until a person acts."""
+    """Nothing can succeed until a person acts."""
 
 
 class Misconfigured(Fatal):
@@ -46,28 +46,28 @@ class ApiKeyRefused(Fatal):
 
 
 class RequestRefused(Fatal):
-    """Nylas refused a call that concerns no single mailbox, and would refuse it again."""
+    """Nylas refused a call that is not about a single mailbox, and would refuse it again."""
 
     def __init__(self, message: str, *, status: int = 0) -> None:
         super().__init__(message)
         self.status = status
-        """The HTTP status, 0 where there was none."""
+        """The HTTP status, 0 if there was none."""
 
 
 class Superseded(Fatal):
-    """Another process holds the run's lease, the batch or the tenant; write no more."""
+    """Another process now holds the run's lease, the batch or the tenant; stop writing."""
 
 
 class ConsentRefused(Fatal):
-    """The tenant's admin, or Microsoft on the way, has refused the consent."""
+    """The tenant's admin declined, or Microsoft refused the consent before the admin could act."""
 
 
 class ConsentExpired(Fatal):
-    """The tenant's admin did not answer the consent links in time."""
+    """The tenant's admin did not answer any of the consent links in time."""
 
 
 class NotPropagated(Fatal):
-    """At the deadline the canary's grant still lacks scopes; the message names them."""
+    """The canary's grant still lacks scopes at the deadline; the message names them."""
 
 
 class Retriable(BulkgrantsError):
@@ -76,20 +76,20 @@ class Retriable(BulkgrantsError):
     def __init__(self, message: str, *, after: float | None = None, status: int = 0) -> None:
         super().__init__(message)
         self.after = after
-        """Seconds to wait as the other side asked, or None where it said nothing."""
+        """The seconds that the other side asked us to wait, or None if it did not say."""
         self.status = status
-        """The HTTP status, 0 where there was none."""
+        """The HTTP status, 0 if there was none."""
 
 
 class Throttle(StrEnum):
-    """Whose limit a 429 is about."""
+    """Whose rate limit was reached."""
 
     NYLAS = "nylas"
     PROVIDER = "provider"
 
 
 class RateLimited(Retriable):
-    """A 429; `throttle` tells whether everything slows down or only one tenant."""
+    """A 429. If Nylas' limit was reached, every call slows down; if the provider's, one tenant."""
 
     def __init__(self, message: str, *, throttle: Throttle, after: float | None = None) -> None:
         super().__init__(message, after=after, status=429)
@@ -97,7 +97,7 @@ class RateLimited(Retriable):
 
 
 class Unavailable(Retriable):
-    """A time-out, a lost connection, or a 5xx. Whether the call took effect is unknown."""
+    """A time-out, a lost connection, or a 5xx. It is unknown whether the call took effect."""
 
 
 class LeaseHeld(Retriable):
@@ -108,8 +108,8 @@ class Refused(BulkgrantsError):
     """Nylas or the provider refused this mailbox; `known` says what that means."""
 
     def __init__(self, said: str, *, known: KnownError, status: int = 0) -> None:
-        """`said` is what was answered to which call, without a full stop."""
+        """`said` names the call and its answer, without a full stop."""
         super().__init__(f"{known.meaning.removesuffix('.')} ({said}).")
         self.known = known
         self.status = status
-        """The HTTP status, 0 where there was none."""
+        """The HTTP status, 0 if there was none."""

@@ -1,4 +1,4 @@
-"""What the work asks of the world: the time, and chance."""
+"""What the work needs from outside: the time, random numbers, and a way to wait."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 Clock = Callable[[], datetime]
-"""The present moment, aware, in UTC."""
+"""Returns the current time in UTC, with its time zone."""
 
 Chance = Callable[[], float]
-"""A number evenly drawn from [0, 1), for jitter."""
+"""Returns a random number from [0, 1), evenly distributed; used for jitter."""
 
 Pause = Callable[[float], Awaitable[None]]
-"""Wait so many seconds without blocking the event loop."""
+"""Waits the given number of seconds without blocking the event loop."""
 
 
 def utc_now() -> datetime:
-    """The present moment by this machine's clock."""
+    """The current time by this machine's clock."""
     return datetime.now(UTC)

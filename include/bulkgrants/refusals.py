@@ -1,16 +1,16 @@
-"""Every error with which Nylas, Google and Microsoft are known to refuse a consent or a grant.
+"""The known errors with which Nylas, Google and Microsoft refuse a consent or a grant.
 
-One table says for each error how it is recognised, what it means, whom it concerns, who acts and
-what they do. Everything else reads the table: the API room recognises answers by it, `apply` and
-`propagation` act by it, and reports, pages and `docs/errors.md` show its sentences. None of those
-sentences holds a word that came from outside.
+One table says for each error how it is recognised, what it means, whom it concerns, who has to act
+and what they should do. All other code reads this table: `nylas` recognises answers by it, `apply`
+and `propagation` act on it, and reports, pages and `docs/errors.md` show its sentences. Those
+sentences never contain text from outside.
 
-An error is recognised in this order, and within a step the first fitting row decides:
+An error is recognised in this order, and within a step the first row that fits decides:
 
-1. Microsoft's number (`AADSTS65001`): from the field `error_codes`, or wherever a text names it.
-   A redirect has the numbers of one story, so there the first number in the text decides.
+1. Microsoft's number (`AADSTS65001`), from the field `error_codes` or from anywhere in a text. If a
+   redirect has several, the first one in its text decides.
 2. The structured fields of an answer or a redirect, such as `error` or `error_code`.
-3. For an answer, the words of its texts; a redirect's description is not searched for words.
+3. The words in an answer's texts. A redirect's description is not searched for words.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from re import Pattern
 
 
 class Refusal(StrEnum):
-    """Why a grant was refused, as far as anything depends on it; the ledger stores these words."""
+    """Why a grant was refused. The ledger stores these words."""
 
     MAILBOX_UNKNOWN = "mailbox_unknown"
     """The provider does not know the mailbox, or has suspended it."""
     DELEGATION_MISSING = "delegation_missing"
-    """The service account may not act for this domain, or not with one of these scopes."""
+    """The service account may not act for this domain, or not with all of these scopes."""
     SECRET_INVALID = "secret_invalid"  # noqa: S105 - the name of a reason
     """The provider does not accept the credential's key or secret."""
     CONSENT_MISSING = "consent_missing"
     """The tenant's admin has not consented, or has withdrawn the consent."""
     TENANT_MISCONFIGURED = "tenant_misconfigured"
-    """Microsoft does not let the app act in the tenant that the credential and the app name."""
+    """The Azure app or the credential names a tenant in which Microsoft does not let it act."""
     GRANT_BLOCKED = "grant_blocked"
     """Nylas has blocked the grant (HTTP 423)."""
     OTHER = "other"
-    """Anything else; the message says more."""
+    """Any other reason; the message says more."""
 
 
 class Concerns(StrEnum):
-    """Who else would be refused by the same error."""
+    """Who would meet the same error."""
 
     MAILBOX = "mailbox"
     """Only this mailbox."""
@@ -58,15 +58,15 @@ class Actor(StrEnum):
     DECLINED = "declined"
     """The admin, who said no and may change their mind."""
     PASSING = "passing"
-    """No one: the same call may succeed in some minutes."""
+    """No one: the same call may succeed in a few minutes."""
     SETUP = "setup"
-    """The project's own operators: the Azure app, the credential or the settings must change."""
+    """The team that runs the project: the Azure app, credential or settings must change."""
     ADMIN = "admin"
     """The customer's admin, in their tenant."""
 
 
 class Seen(StrEnum):
-    """Where an error is met. Google and OAuth use some names for different things."""
+    """Where an error occurs. Google and OAuth use some of the same names for different things."""
 
     ANYWHERE = "anywhere"
     CONSENT = "consent"
@@ -80,9 +80,9 @@ class Sign:
     """One way to recognise an error: by a name, by words, or by both together."""
 
     name: str = ""
-    """A value of a structured field, else a word of the text; case does not matter."""
+    """The value of a structured field, or a word in the text; case does not matter."""
     words: Pattern[str] | None = None
-    """What the texts must hold as well."""
+    """A pattern that the texts must match as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +94,17 @@ class KnownError:
     seen: Seen
     signs: tuple[Sign, ...]
     refusal: Refusal
-    """What it is to a mailbox. A passing error refuses nothing: it is retried."""
+    """What it means for a mailbox. A passing error is not a refusal: the call is retried."""
     concerns: Concerns
     actor: Actor
     meaning: str
     """One sentence."""
     remedy: str
-    """Who changes what, and where."""
+    """What to change, where, and who does it."""
 
     @property
     def is_passing(self) -> bool:
-        """Whether the same call may succeed a little later."""
+        """Whether the same call may succeed a few minutes later."""
         return self.actor is Actor.PASSING
 
 
@@ -127,7 +127,7 @@ _DECLINED = (
 )
 _PASSING = (
     "The provider could not answer at that moment.",
-    f"Wait some minutes, then {LINK_AGAIN}; later runs try grants again.",
+    f"Wait a few minutes, then {LINK_AGAIN}; grants are tried again by later runs.",
 )
 
 
@@ -142,7 +142,7 @@ def _rows(
     seen: Seen = Seen.ANYWHERE,
     signs: tuple[Sign, ...] = (),
 ) -> tuple[KnownError, ...]:
-    """A row for each of the codes, which mean the same; a code is its own sign by default."""
+    """A row for each of these codes, which mean the same; by default a code is its own sign."""
     return tuple(
         KnownError(
             code, seen, signs or (Sign(code.lower()),), refusal, concerns, actor, meaning, remedy
@@ -286,15 +286,15 @@ MICROSOFT: tuple[KnownError, ...] = (
         "AADSTS650051",
         Actor.PASSING,
         "Microsoft is still setting the Azure app up in the tenant, or already has the consent.",
-        f"Wait a minute, then {LINK_AGAIN}; if the error stays, have them look in the Azure portal "
-        "under Enterprise applications whether the app has its permissions already.",
+        f"Wait a minute, then {LINK_AGAIN}; if the error persists, have them check in the Azure "
+        "portal under Enterprise applications whether the app already has its permissions.",
     ),
     *_rows("AADSTS90006 AADSTS90024 AADSTS90012 AADSTS50087", Actor.PASSING, *_PASSING),
 )
-"""Numbers of Microsoft's sign-in service, met at consents and at grants.
+"""Error numbers of Microsoft's sign-in service, which occur with consents and with grants.
 
-Of several in one answer the first row decides: a secret that is wrong says more than what follows
-from it.
+If an answer to a custom authentication has several, the first row decides, because a wrong secret
+says more than the errors that follow from it.
 """
 
 NYLAS: tuple[KnownError, ...] = (
@@ -310,11 +310,11 @@ NYLAS: tuple[KnownError, ...] = (
         "25003",
         Actor.SETUP,
         "The Nylas application does not list the address to which Nylas should send the admin.",
-        "Add the callback's address to the Nylas application's callback URIs, letter for "
-        f"letter as the consent link has it, then {LINK_AGAIN}.",
+        "Add the callback's address to the Nylas application's callback URIs, exactly as it is "
+        f"in the consent link, then {LINK_AGAIN}.",
         Concerns.APPLICATION,
     ),
-    *_consent("25016", Actor.SETUP, "Other scopes were given than were asked for.", _UNSCOPED),
+    *_consent("25016", Actor.SETUP, "The scopes given are not the ones asked for.", _UNSCOPED),
     *_consent(
         "45001 provider_code_request_failed",
         Actor.SETUP,
@@ -330,7 +330,7 @@ NYLAS: tuple[KnownError, ...] = (
         "ask Nylas' support what Microsoft answered.",
     ),
 )
-"""Nylas' numeric codes, and its names for the same errors."""
+"""Nylas' numeric codes, and its names for the same errors in a redirect."""
 
 OAUTH: tuple[KnownError, ...] = (
     *_consent("access_denied", Actor.DECLINED, *_DECLINED),
@@ -343,7 +343,7 @@ OAUTH: tuple[KnownError, ...] = (
     *_consent(
         "interaction_required login_required",
         Actor.ADMIN,
-        "Microsoft wants the admin to sign in, or to prove further who they are.",
+        "Microsoft wants the admin to sign in, or to confirm their identity in another way.",
         "Have the tenant's admin open the consent link again and complete every step "
         "that Microsoft asks for, on a device that the tenant's policies allow.",
     ),
@@ -408,9 +408,9 @@ GRANTS: tuple[KnownError, ...] = (
         (Sign("mailboxnotenabledforrestapi"),),
         Refusal.MAILBOX_UNKNOWN,
         Actor.ADMIN,
-        "The mailbox is inactive, deleted, or on a server of the customer's own.",
-        "Have the tenant's admin restore the mailbox in Exchange Online, or move it there; "
-        "otherwise take it off the roster.",
+        "The mailbox is inactive, deleted, or on the customer's own server.",
+        "Have the tenant's admin restore the mailbox in Exchange Online or move it there, "
+        "or take it off the roster.",
         Concerns.MAILBOX,
     ),
     _grant(
@@ -429,7 +429,7 @@ GRANTS: tuple[KnownError, ...] = (
         Actor.PASSING,
         *_PASSING,
     ),
-    # Google says `invalid_grant` for the key and for the mailbox; the key is judged first.
+    # Google says `invalid_grant` about the key and about the mailbox; the key is checked first.
     _grant(
         "invalid_grant: Invalid JWT",
         (Sign("invalid_grant", _words(r"\binvalid jwt\b")),),
@@ -444,7 +444,7 @@ GRANTS: tuple[KnownError, ...] = (
         (Sign("invalid_client"), Sign("disabled_client")),
         Refusal.SECRET_INVALID,
         Actor.SETUP,
-        "The provider does not accept the credential's client, or its key or secret.",
+        "The provider does not accept the credential's client, key or secret.",
         "Correct them in the credential's Airflow connection, enable the client at the provider "
         "if it is disabled, and register the credential again.",
     ),
@@ -453,7 +453,7 @@ GRANTS: tuple[KnownError, ...] = (
         (Sign("unauthorized_client"),),
         Refusal.DELEGATION_MISSING,
         Actor.ADMIN,
-        "The service account may not act for this domain, or not with one of the scopes.",
+        "The service account may not act for this domain, or not with all of the scopes.",
         _DELEGATE,
     ),
     _grant(
@@ -488,7 +488,7 @@ UNKNOWN_CONSENT_ERROR = KnownError(
     Concerns.TENANT,
     Actor.SETUP,
     "The consent failed for a reason that is not in the table.",
-    f"Once, {LINK_AGAIN}; if it fails as before, look the recorded error up in "
+    f"First, {LINK_AGAIN}; if it fails in the same way, look up the recorded error in "
     "Microsoft's list of AADSTS codes, or ask Nylas' support.",
 )
 UNKNOWN_REFUSAL = KnownError(
@@ -499,12 +499,12 @@ UNKNOWN_REFUSAL = KnownError(
     Concerns.TENANT,
     Actor.SETUP,
     "Custom authentication was refused for a reason that is not in the table.",
-    "Read the provider's words in the message, and ask Nylas' support with the request id "
-    "beside them.",
+    "Read the provider's words in the message, and ask Nylas' support, quoting the request id "
+    "that follows them.",
 )
 
 TABLE: tuple[KnownError, ...] = (*MICROSOFT, *NYLAS, *OAUTH, *GRANTS)
-"""All of them; from the top, the first fitting row decides."""
+"""All known errors; reading from the top, the first row that fits decides."""
 _NUMBERED = {one.code: one for one in MICROSOFT}
 _NYLAS_CODES = {one.code: one for one in NYLAS}
 _CONSENT_NAMES = {one.code: one for one in (*OAUTH, *NYLAS)}
@@ -516,7 +516,7 @@ _NUMBER = re.compile(r"AADSTS[0-9]{1,10}(?![0-9a-z])", re.IGNORECASE | re.ASCII)
 
 
 def consent_error(*, error: str = "", description: str = "", code: str = "") -> KnownError:
-    """What a failed redirect's `error`, `error_description` and `error_code` mean.
+    """The known error that a redirect's `error`, `error_description` and `error_code` report.
 
     Microsoft's number decides first, wherever it is, then Nylas' code, then the error's name.
     """
@@ -533,9 +533,9 @@ def consent_error(*, error: str = "", description: str = "", code: str = "") -> 
 
 
 def grant_error(*, names: Iterable[str], texts: Iterable[str]) -> KnownError:
-    """What the answer to a custom authentication means.
+    """The known error that the answer to a custom authentication reports.
 
-    `names` are the values of the answer's structured fields, `texts` everything that it says.
+    `names` are the values of the answer's structured fields; `texts` are all of its texts.
     """
     structured = frozenset(name.strip().lower() for name in names)
     text = " ".join(texts)
@@ -551,10 +551,10 @@ def grant_error(*, names: Iterable[str], texts: Iterable[str]) -> KnownError:
 
 
 def recorded_refusal(reason: str, code: str) -> KnownError:
-    """The known error that the ledger recorded, by its `Refusal` and its code.
+    """The known error for the `Refusal` and the code that the ledger recorded.
 
-    A code that another release of this table knew has the sentences of an unknown refusal, and a
-    reason that it knew is OTHER.
+    A code that this release does not know gets the sentences of an unknown refusal; a reason that
+    it does not know becomes OTHER.
     """
     refusal = _REASONS.get(reason, Refusal.OTHER)
     return _REFUSALS.get(code) or replace(UNKNOWN_REFUSAL, code=code, refusal=refusal)
@@ -567,7 +567,7 @@ def _fits_fields(sign: Sign, structured: frozenset[str], text: str) -> bool:
 
 
 def _fits_text(sign: Sign, _structured: frozenset[str], text: str) -> bool:
-    """Nylas' own types have dots: `grant.access_denied` is not the provider's `access_denied`."""
+    """Nylas' types contain dots: `grant.access_denied` is not the provider's `access_denied`."""
     named = not sign.name or re.search(
         rf"(?<![\w.]){re.escape(sign.name)}(?!\w|\.\w)", text, re.IGNORECASE
     )
@@ -580,5 +580,5 @@ def _numbers(text: str) -> list[str]:
 
 
 def _beginning(text: str) -> str:
-    """As much as is read, without a number cut in two, which would mean another one."""
+    """The part that is read. A number at its end is dropped: cut in two, it is another number."""
     return text if len(text) <= _LONGEST else text[:_LONGEST].rstrip("0123456789")

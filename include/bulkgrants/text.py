@@ -1,13 +1,13 @@
-"""Text from outside: made harmless, and brought to one spelling, so that it can be compared.
+"""Makes text from outside harmless, and brings it to one spelling so that it can be compared.
 
-Whatever a provider, the API or an analyst wrote passes through `bounded` before it reaches a log,
-the ledger or an exception. Addresses and scopes have one spelling each:
+Text from a provider, the API or an analyst passes through `bounded` before it reaches a log, the
+ledger or an exception. Addresses and scopes have one spelling each:
 
-- an address: without blanks around it, Unicode NFKC, lower case throughout (providers do not tell
-  mailboxes apart by case), the domain as the DNS has it (IDNA, `xn--…`);
+- an address: without blanks around it, Unicode NFKC, all in lower case (providers do not
+  distinguish mailboxes by case), the domain as in the DNS (IDNA, `xn--…`);
 - scopes: sorted, once each, without the identity scopes, joined by single spaces.
 
-Spelling anything twice changes nothing.
+Applying these functions to their own result changes nothing.
 """
 
 from __future__ import annotations
@@ -29,18 +29,19 @@ IDENTITY_SCOPES = frozenset(
         "https://www.googleapis.com/auth/userinfo.profile",
     }
 )
-"""What Nylas adds to every Google grant by itself (docs/nylas-api.md, Custom authentication)."""
+"""The scopes that Nylas adds to every Google grant (docs/nylas-api.md, Custom authentication)."""
 
 _BLANKS = re.compile(
     r"[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]+"
 )
-"""Blanks, and characters that are invisible, reverse the writing, or fit no database."""
+"""Blanks, and characters that are invisible, reverse the text, or cannot be stored in a database.
+"""
 _EDGES = "".join(map(chr, (*range(0x200B, 0x2010), 0x2060, 0xFEFF)))
-"""Invisible characters that copying leaves around a text; `strip()` does not know them."""
+"""Invisible characters that copying leaves around a text; `strip()` does not remove them."""
 _SEPARATORS = re.compile(r"[\s,;]+")
 
 _LONGEST = 254
-# Longer than any address, so that no cut makes one; PostgreSQL indexes at most 2,700 bytes.
+# Longer than any address, so that a cut text is never one; PostgreSQL indexes up to 2,700 bytes.
 _LONGEST_KEY = 500
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = r"(?!..--)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -49,12 +50,12 @@ _PLAIN = re.compile(
     rf"(?=.{{1,{_LONGEST}}}\Z)(?=[^@]{{1,64}}@){_ATEXT}(?:\.{_ATEXT})*"
     rf"@(?:{_LABEL}\.)+(?!{_SPECIAL}\Z)[a-z]{{2,63}}"
 )
-"""Addresses, in lower case, that are certainly good as they are; nearly all are. A bad address
-never matches; what does not match goes through `email-validator`, which never asks the DNS."""
+"""Matches addresses, in lower case, that are certainly valid as they are; nearly all addresses do.
+What does not match goes through `email-validator`, which does not ask the DNS here."""
 
 
 def bounded(text: object, limit: int = 200) -> str:
-    """Text on one printable line of at most `limit` characters, cut with an ellipsis."""
+    """The text on one printable line of at most `limit` characters; a cut is marked with `…`."""
     line = _BLANKS.sub(" ", str(text)[: limit * 4]).strip()
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
@@ -78,7 +79,7 @@ def first_fault(error: ValidationError) -> tuple[str, str]:
 
 
 def trimmed(text: str) -> str:
-    """Text without the blanks and invisible characters around it."""
+    """The text without the blanks and invisible characters around it."""
     stripped = text.strip()
     while stripped and (stripped[0] in _EDGES or stripped[-1] in _EDGES):
         stripped = stripped.strip(_EDGES).strip()
@@ -86,20 +87,20 @@ def trimmed(text: str) -> str:
 
 
 def markdown_cell(text: object, limit: int = 200) -> str:
-    """`bounded`, with everything escaped that Markdown or HTML would act on in a table cell."""
+    """The bounded text for a table cell; everything that Markdown or HTML acts on is escaped."""
     escaped = bounded(text, limit).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_{}\[\]()#!|~])", r"\\\1", escaped)
 
 
 def quoted(text: str) -> str:
-    """Text of a cell for a sentence: in quotes, printable, bounded."""
+    """A cell's text for use in a sentence: in quotes, printable, bounded."""
     return f'"{bounded(text, 80)}"'
 
 
 def canonical_scopes(scopes: str | Iterable[str] | None) -> str:
     """The one spelling of a set of scopes.
 
-    Takes what analysts and APIs write: a list, or a text separated by blanks, commas or semicolons.
+    Accepts a list, or a text that is separated by blanks, commas or semicolons.
     """
     if scopes is None:
         return ""
@@ -108,7 +109,7 @@ def canonical_scopes(scopes: str | Iterable[str] | None) -> str:
 
 
 def split_scopes(scopes: str) -> list[str]:
-    """The single scopes of a canonical text."""
+    """The scopes in a canonical text, one by one."""
     return scopes.split(" ") if scopes else []
 
 
@@ -116,12 +117,12 @@ _GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE
 
 
 def is_guid(text: str) -> bool:
-    """Whether the text has the form of a GUID, as Microsoft's ids have."""
+    """Whether the text has the form of a GUID, which Microsoft uses for ids."""
     return _GUID.fullmatch(text) is not None
 
 
 def is_loopback(hostname: str) -> bool:
-    """Whether a host name or address means this machine."""
+    """Whether a host name or IP address means this machine."""
     try:
         return ip_address(hostname).is_loopback
     except ValueError:
@@ -129,17 +130,17 @@ def is_loopback(hostname: str) -> bool:
 
 
 class BadAddress(ValueError):
-    """The text is not a mailbox address; the message says why, as a bounded sentence."""
+    """The text is not a mailbox address; the message says why, in one bounded sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Many addresses at once, by position."""
+    """The result of normalising many addresses, by position."""
 
     values: list[str | None]
-    """Normalised; None where the text is not an address."""
+    """Normalised; None if the text is not an address."""
     problems: dict[int, str] = field(default_factory=dict)
-    """What is wrong, for each such position."""
+    """What is wrong with the texts at these positions."""
 
 
 def normalise_address(text: str) -> str:
@@ -149,7 +150,7 @@ def normalise_address(text: str) -> str:
 
 
 def normalise_addresses(texts: Sequence[str]) -> Addresses:
-    """`normalise_address` for many texts, several times as fast."""
+    """`normalise_address` for many texts; several times faster than one by one."""
     lower = [text.strip().lower() for text in texts]
     match = _PLAIN.fullmatch
     found = Addresses([text if match(text) else None for text in lower])
@@ -163,10 +164,10 @@ def normalise_addresses(texts: Sequence[str]) -> Addresses:
 
 
 def address_key(text: str) -> str:
-    """The one spelling of what the API calls an e-mail, even where it is not an address.
+    """The one spelling of what the API calls an e-mail, even if it is not an address.
 
-    Equal to `normalise_address` wherever that succeeds; otherwise trimmed, NFKC, lower case, at
-    most 500 characters, and always fit for a database and its indexes.
+    The same as `normalise_address` if that succeeds. If not, it is trimmed, NFKC, lower case and at
+    most 500 characters long, so that a database can store and index it.
     """
     try:
         return normalise_address(text)
@@ -174,13 +175,13 @@ def address_key(text: str) -> str:
         harmless = bounded(_folded(text[: _LONGEST_KEY * 4]), _LONGEST_KEY * 20)
         key = trimmed(trimmed(harmless)[:_LONGEST_KEY])
     try:
-        return normalise_address(key)  # without what made it harmful it may be an address
+        return normalise_address(key)  # without the harmful characters it may be an address
     except BadAddress:
         return key
 
 
 def _folded(text: str) -> str:
-    """NFKC in lower case; folded again because lower case can decompose anew."""
+    """NFKC in lower case; NFKC is applied again because lower-casing can decompose characters."""
     once = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", trimmed(text)).lower())
     return trimmed(once)
 
@@ -189,7 +190,7 @@ def _normalise_rare(text: str) -> str:
     if len(text) > _LONGEST * 4:
         raise BadAddress(f"An address has at most {_LONGEST} characters.")
     try:
-        # strict adds the limit of 64 characters before the @; test_environment admits ".test"
+        # strict adds the limit of 64 characters before the @; test_environment allows ".test"
         found = validate_email(
             _folded(text), check_deliverability=False, strict=True, test_environment=True
         )

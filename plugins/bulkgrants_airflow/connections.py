@@ -1,6 +1,6 @@
-"""Reads Airflow connections into what the work needs; no other module reads them.
+"""Reads Airflow connections; no other module does.
 
-If a part is missing or wrong, the error is Misconfigured; its sentence names the connection and
+If a part is missing or wrong, the error is Misconfigured; its message names the connection and
 never shows a secret. Heavy modules are imported where they are used: DAG files are parsed every
 thirty seconds, and only tasks open databases.
 """
@@ -62,7 +62,7 @@ def nylas_connection(conn_id: str, name: str = "") -> NylasConnection:
 
 
 async def nylas_connection_async(conn_id: str) -> NylasConnection:
-    """`nylas_connection` for an event loop, on which the blocking form could wait for ever."""
+    """`nylas_connection` for an event loop, on which the blocking form could wait forever."""
     try:
         connection = await BaseHook.aget_connection(conn_id)
     except AirflowNotFoundException:
@@ -86,7 +86,7 @@ def ledger_url(conn_id: str) -> str:
         case "sqlite":
             if not connection.host:
                 raise Misconfigured(
-                    f"The Airflow connection '{conn_id}' names no file; put the path of the "
+                    f"The Airflow connection '{conn_id}' does not name a file; put the path of the "
                     "ledger's SQLite file into its host."
                 )
             return f"sqlite:///{connection.host}"
@@ -129,13 +129,13 @@ def google_key(conn_id: str) -> ServiceAccountKey:
 
 
 def oauth_app(conn_id: str) -> OAuthApp:
-    """The OAuth application of a connection: login, password and, for Azure, `extra.tenantId`."""
+    """The OAuth app in a connection: login, password and, for Azure, `extra.tenantId`."""
     connection = _connection(conn_id, "azure for Microsoft, generic for Google")
     login, password = ((text or "").strip() for text in (connection.login, connection.password))
     if not login or not password:
         raise Misconfigured(
-            f"The Airflow connection '{conn_id}' needs the OAuth application's client id as login "
-            "and its client secret as password."
+            f"The Airflow connection '{conn_id}' needs the OAuth app's client id as login and its "
+            "client secret as password."
         )
     mask_secret(password)
     tenant = connection.extra_dejson.get("tenantId") or ""

@@ -58,7 +58,7 @@ class ConsentLink(BaseOperatorLink):
         return "Consent link for the admin"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002 - Airflow's interface
-        """The link; empty if the task needs none."""
+        """The link; empty if the task does not need one."""
         link = getattr(operator, "link", None)
         return link if isinstance(link, str) else ""
 

@@ -27,7 +27,7 @@ class RetryByKind(RetryPolicy):
         max_tries: int,  # noqa: ARG002 - Airflow itself ends the retries
         context: Context | None = None,  # noqa: ARG002 - Airflow's interface
     ) -> RetryDecision:
-        """The decision. Errors that are not ours get the task's own settings."""
+        """Fail or retry. For errors not in `bulkgrants.errors`, the task's settings apply."""
         match exception:
             case Fatal():
                 return RetryDecision.fail(str(exception))

@@ -22,7 +22,7 @@ class Limits(NamedTuple):
 RATE_PER_SECOND = Limits("rate_per_second", default=40.0, low=1.0, high=50.0)
 """Nylas allows 50 (`docs/nylas-api.md`, Rate limits)."""
 TIMEOUT = Limits("timeout", default=90.0, low=0.001, high=3600.0)
-"""Seconds; 90, since a provider may take a minute."""
+"""Seconds; 90, because a provider may take a minute."""
 
 
 class Option(TypedDict):
@@ -66,7 +66,7 @@ OPTIONS: dict[str, Option] = {
     ),
     "roster_columns": _option(
         "The names of the roster's columns, as a JSON object from our names to yours. Only "
-        "columns with another name than ours need an entry.",
+        "columns whose names differ from ours need an entry.",
         "",
         example='{"email": "work_email"}',
     ),
@@ -77,21 +77,21 @@ OPTIONS: dict[str, Option] = {
     ),
     "tenants_columns": _option(
         "The names of the tenants' columns, as a JSON object from our names to yours. Only "
-        "columns with another name than ours need an entry.",
+        "columns whose names differ from ours need an entry.",
         "",
         example='{"tenant": "customer"}',
     ),
     "google_connector_conn_id": _option(
         "The Airflow connection with the client id (login) and client secret (password) of a "
-        "Google OAuth application. It is needed only while the Nylas application has no Google "
+        "Google OAuth app. It is needed only while the Nylas application has no Google "
         "connector.",
         "",
         example="google_oauth",
     ),
     "microsoft_connector_conn_id": _option(
         "The Airflow connection with the client id (login), client secret (password) and tenant "
-        "(extra.tenantId) of an Azure application. It is needed only while the Nylas application "
-        "has no Microsoft connector.",
+        "(extra.tenantId) of an Azure app. It is needed only while the Nylas application has no "
+        "Microsoft connector.",
         "",
         example="azure_oauth",
     ),
@@ -179,7 +179,7 @@ _NYLAS = {
 
 
 def get_provider_info() -> dict[str, object]:
-    """The entry point `apache_airflow_provider`. Every process calls it, so it imports nothing."""
+    """The entry point `apache_airflow_provider`; every process calls it, so it imports nothing."""
     return {
         "package-name": "bulkgrants",
         "name": "Bulkgrants",

@@ -123,7 +123,7 @@ def _object(option: str) -> Mapping[str, object]:
 def _columns(option: str) -> Mapping[str, str]:
     names = {name: column for name, column in _object(option).items() if isinstance(column, str)}
     if len(names) < len(_object(option)):
-        raise _wrong(option, 'must be a JSON object from name to name, as {"email": "work_email"}')
+        raise _wrong(option, 'must be a JSON object of names, such as {"email": "work_email"}')
     return names
 
 
@@ -132,7 +132,7 @@ def _terms() -> Terms:
     for text in _text("consent_reminder_days").split(","):
         if text.strip():
             if not text.strip().isdecimal():
-                raise _wrong("consent_reminder_days", 'must be numbers of days, as "3, 10"')
+                raise _wrong("consent_reminder_days", 'must be numbers of days, such as "3, 10"')
             reminders.append(timedelta(days=int(text)))
     link, give_up = _number("consent_link_days"), _number("consent_give_up_days")
     for option, days in (("consent_link_days", link), ("consent_give_up_days", give_up)):

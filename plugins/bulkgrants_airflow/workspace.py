@@ -47,7 +47,7 @@ class Workspace:
 
     @property
     def nylas(self) -> NylasConnection:
-        """The Nylas application that the settings name. It blocks: not for an event loop."""
+        """The Nylas application that the settings name. It blocks, so not on an event loop."""
         return self._hook.nylas
 
     @property
@@ -70,7 +70,7 @@ class Workspace:
         return read_run(self.ledger, run_id)
 
     def onboarding(self, tenant: str) -> Onboarding:
-        """How far the ledger says the tenant's onboarding is."""
+        """The tenant's onboarding, from the ledger."""
         return read_onboarding(self.ledger, self.application, tenant)
 
     def warehouse(self) -> Warehouse:

@@ -173,7 +173,7 @@ def test_the_ledger_may_be_a_named_sqlite_file(connect, tmp_path):
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"conn_type": "sqlite"}, "names no file"),
+        ({"conn_type": "sqlite"}, "does not name a file"),
         ({"conn_type": "mysql", "host": "db"}, "of type 'mysql'"),
     ],
 )
@@ -203,7 +203,7 @@ def test_a_google_key_is_kept_as_airflows_own_connections_keep_it(connect, key_f
 
 
 def test_a_connection_without_a_google_key_says_where_it_belongs(connect):
-    with pytest.raises(Misconfigured, match=r"'g' holds no usable .* `keyfile_dict`"):
+    with pytest.raises(Misconfigured, match=r"'g' cannot be used: .* `keyfile_dict`"):
         google_key(connect("g", conn_type="google_cloud_platform"))
 
 

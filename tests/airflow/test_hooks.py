@@ -150,7 +150,7 @@ def test_no_redirect_is_followed(reach, send):
         (listeners.gibberish, 5, "connection was lost"),
         (listeners.endless, 30, "more than 16 MiB"),
         (listeners.plain(b"", "502 Bad Gateway"), 5, "HTTP 502"),
-        (listeners.plain(b"<html>", "200 OK"), 5, "something unreadable"),
+        (listeners.plain(b"<html>", "200 OK"), 5, "cannot be read"),
     ],
     ids=["silent", "dripping", "reset", "gibberish", "endless", "empty 502", "html"],
 )

@@ -45,7 +45,7 @@ NUMBERS = [(number, actor) for actor, numbers in DOSSIER.items() for number in n
 
 
 def raised(status, said, **more):
-    """What the client really raises for this answer."""
+    """The error that is really raised for this answer."""
     error = {"type": "api.provider_error", "message": "Authentication failed."} | more
     body = {"error": error | ({} if said is None else {"provider_error": said})}
     return error_for(
@@ -77,7 +77,7 @@ def test_no_other_number_is_in_the_table():
 
 
 @pytest.mark.parametrize(("number", "actor"), NUMBERS)
-def test_what_passes_by_itself_is_what_the_client_tries_again(number, actor):
+def test_passing_errors_are_those_that_the_client_retries(number, actor):
     error = raised(400, oauth("x", f"AADSTS{number}: x"))
     assert isinstance(error, Unavailable) is (actor is Actor.PASSING)
 
@@ -88,7 +88,7 @@ def test_each_code_is_in_its_part_of_the_table_once():
 
 
 @pytest.mark.parametrize("one", OURS, ids=lambda one: one.code or "unknown")
-def test_a_refusal_concerns_the_tenant_unless_it_lies_with_the_mailbox(one):
+def test_a_refusal_concerns_the_tenant_unless_the_mailbox_is_the_reason(one):
     own = {Refusal.MAILBOX_UNKNOWN, Refusal.GRANT_BLOCKED}
     assert (one.concerns is Concerns.MAILBOX) is (one.refusal in own)
 
@@ -99,7 +99,7 @@ def test_a_recorded_refusal_is_found_again(one):
 
 
 @pytest.mark.parametrize("code", ["", "AADSTS1", "access_denied_of_yesterday"])
-def test_a_recorded_code_that_the_table_has_no_more_keeps_its_reason(code):
+def test_a_recorded_code_that_is_no_longer_in_the_table_keeps_its_reason(code):
     found = recorded_refusal("secret_invalid", code)
     assert (found.refusal, found.code) == (Refusal.SECRET_INVALID, code)
     assert found.meaning == UNKNOWN_REFUSAL.meaning
@@ -134,7 +134,7 @@ def test_a_record_of_the_release_before_has_neither_reason_nor_code():
         ("AADSTS90002", "Correct the tenant"),
         ("AADSTS90094", "consent for the whole tenant"),
         ("AADSTS9001023", "Put the tenant's id"),
-        ("AADSTS90006", "Wait some minutes"),
+        ("AADSTS90006", "Wait a few minutes"),
     ],
 )
 def test_the_remedy_names_the_fix(code, words):
@@ -167,7 +167,7 @@ def test_the_remedy_names_the_fix(code, words):
         ({"description": "AADSTS1 AADSTS90094 AADSTS65004"}, "AADSTS90094", Actor.ADMIN),
     ],
 )
-def test_number_before_code_before_name(given_, code, actor):
+def test_a_number_decides_before_a_code_and_a_code_before_a_name(given_, code, actor):
     found = consent_error(**given_)
     assert (found.code, found.actor) == (code, actor)
 
@@ -189,12 +189,12 @@ def test_number_before_code_before_name(given_, code, actor):
         {"description": "x" * 4096 + "AADSTS65004"},
     ],
 )
-def test_what_no_table_knows_gets_the_general_answer(given_):
+def test_an_unknown_error_gets_the_general_answer(given_):
     assert consent_error(**given_) is UNKNOWN_CONSENT_ERROR
 
 
 @pytest.mark.parametrize("digits", range(7))
-def test_a_number_that_the_limit_cuts_is_not_taken_for_a_shorter_one(digits):
+def test_a_number_that_the_limit_cuts_is_not_read_as_a_shorter_one(digits):
     before = " " * (4096 - len("AADSTS") - digits)
     assert consent_error(description=f"{before}AADSTS7000215") is UNKNOWN_CONSENT_ERROR
 
@@ -259,7 +259,7 @@ def test_nylas_own_types_are_not_words_of_a_provider():
     assert error.known is UNKNOWN_REFUSAL
 
 
-def test_googles_passing_trouble_is_passing():
+def test_googles_passing_errors_are_passing():
     assert grant_error(names=(), texts=["internal_failure: Backend Error"]).actor is Actor.PASSING
 
 
@@ -306,7 +306,7 @@ pieces = st.lists(
 
 @given(error=pieces, description=pieces, code=pieces)
 @example(error="access_denied", description="<b>AADSTS65004</b>" * 9999, code="AADSTS" * 9999)
-def test_an_answer_is_always_one_of_our_own(error, description, code):
+def test_the_result_is_always_a_row_of_the_table(error, description, code):
     found = consent_error(error=error, description=description, code=code)
     refusal = grant_error(names=[error, code], texts=[f"{error} {description} {code}"])
     for one in (found, refusal):

@@ -1,4 +1,4 @@
-"""Addresses have one spelling, however they were written and however they are processed."""
+"""Each address has one spelling, however it was written and however it is processed."""
 
 import pytest
 from hypothesis import example, given
@@ -102,7 +102,7 @@ def test_an_address_has_one_spelling(written, spelling):
         *("x" * 5_000_000, "ann@acme.example.com\nbob@acme.example.com", "mailto:ann@a_b.com"),
     ],
 )
-def test_what_is_no_address_is_refused_in_a_printable_sentence(written):
+def test_a_text_that_is_not_an_address_is_refused_in_a_printable_sentence(written):
     with pytest.raises(BadAddress) as caught:
         normalise_address(written)
     assert str(caught.value).encode("utf-8").decode().isprintable()
@@ -118,20 +118,20 @@ def test_spelling_an_address_twice_changes_nothing(text):
 
 
 @given(st.lists(TEXTS))
-def test_many_at_once_are_spelled_as_one_by_one(texts):
+def test_many_at_once_are_spelled_like_one_by_one(texts):
     found = normalise_addresses(texts)
     assert found.values == [spelled(text) for text in texts]
     assert set(found.problems) == {i for i, value in enumerate(found.values) if value is None}
 
 
 @given(PLAINLIKE)
-def test_what_the_short_way_lets_through_the_long_way_spells_alike(text):
+def test_what_the_fast_path_accepts_the_slow_path_spells_the_same(text):
     if _PLAIN.fullmatch(text.lower()):
         assert _normalise_rare(text) == text.lower()
 
 
 @given(TEXTS)
-def test_a_key_is_the_spelling_where_there_is_one(text):
+def test_a_key_is_the_normalised_address_if_there_is_one(text):
     if (expected := spelled(text)) is not None:
         assert address_key(text) == expected
 
@@ -148,5 +148,5 @@ def test_a_key_is_stable_short_and_fit_for_a_database(text):
     assert "\x00" not in key.encode("utf-8").decode()
 
 
-def test_a_key_keeps_what_is_no_address_recognisable():
+def test_a_key_keeps_a_text_that_is_not_an_address_recognisable():
     assert address_key(" Room 4 ") == "room 4"

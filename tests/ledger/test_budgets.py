@@ -1,4 +1,4 @@
-"""One budget for all processes: even slots, none twice, and what refusals have taught is kept."""
+"""One budget for all processes: even slots, none of them twice, and a rate that adapts to 429s."""
 
 import asyncio
 import itertools
@@ -26,7 +26,7 @@ def remembered(engine) -> float:
 
 
 def pass_time(engine, seconds: float) -> None:
-    """Let the ledger believe that so much time has passed since the last change."""
+    """Pretend that this much time has passed since the last change."""
     with engine.begin() as connection:
         connection.execute(update(budgets).values(changed_at=budgets.c.changed_at - seconds))
 
@@ -40,7 +40,7 @@ def test_slots_are_evenly_spaced_and_follow_those_handed_out_before(ledger):
     assert second.first_in == pytest.approx(6.0, abs=1.0)
 
 
-def test_slots_that_nobody_asked_for_are_not_made_up_for(ledger):
+def test_unused_slots_are_not_made_up_for(ledger):
     budget = budget_of(ledger, 1000.0)
     budget.reserve(1)
     time.sleep(0.05)
@@ -55,7 +55,7 @@ def test_four_processes_share_the_slots_without_gap_or_overlap(ledger):
     assert numbers == list(range(numbers[0], numbers[0] + 96))
 
 
-def test_a_refusal_slows_everybody_and_makes_everybody_wait(ledger):
+def test_a_429_makes_every_process_wait_and_slow_down(ledger):
     one, other = budget_of(ledger), budget_of(ledger)
     other.reserve(1)
     one.refused(30.0)
@@ -64,7 +64,7 @@ def test_a_refusal_slows_everybody_and_makes_everybody_wait(ledger):
     assert slot.spacing == pytest.approx(1 / 9.7)
 
 
-def test_refusals_within_a_second_teach_one_lesson(ledger):
+def test_several_429s_within_a_second_lower_the_rate_once(ledger):
     budget = budget_of(ledger)
     for _ in range(20):
         budget.refused(0.0)
@@ -81,7 +81,7 @@ def test_a_shorter_wait_does_not_cut_a_longer_one_short(ledger):
     assert budget.reserve(1).first_in == pytest.approx(60.0, abs=2.0)
 
 
-def test_rest_raises_the_rate_again_up_to_the_ceiling(ledger):
+def test_time_without_429s_raises_the_rate_again_up_to_the_ceiling(ledger):
     budget = budget_of(ledger)
     budget.refused(0.0)
     pass_time(ledger, 29.0)
@@ -96,9 +96,7 @@ def test_rest_raises_the_rate_again_up_to_the_ceiling(ledger):
 
 
 @pytest.mark.parametrize("ceiling", [0.5, 1.0, 50.0])
-def test_however_many_refusals_come_the_rate_stays_between_the_floor_and_the_ceiling(
-    ledger, ceiling
-):
+def test_the_rate_stays_between_the_floor_and_the_ceiling(ledger, ceiling):
     budget = budget_of(ledger, ceiling)
     for _ in range(140):
         budget.refused(0.0)
@@ -107,20 +105,20 @@ def test_however_many_refusals_come_the_rate_stays_between_the_floor_and_the_cei
     assert remembered(ledger) == min(1.0, ceiling)
 
 
-def test_the_lesson_is_remembered_by_the_next_run_and_forgotten_with_another_ceiling(ledger):
+def test_the_next_run_keeps_a_lowered_rate_and_another_ceiling_resets_it(ledger):
     budget_of(ledger).refused(0.0)
     assert budget_of(ledger).reserve(1).spacing == pytest.approx(1 / 9.7)
     assert budget_of(ledger, 20.0).reserve(1).spacing == pytest.approx(1 / 20)
     assert budget_of(ledger, 10.0).reserve(1).spacing == pytest.approx(1 / 10)
 
 
-def test_applications_have_budgets_of_their_own(ledger):
+def test_each_application_has_its_own_budget(ledger):
     budget_of(ledger).refused(60.0)
     assert Budget(ledger, "another application", 10.0).reserve(1).first_in == 0
 
 
 class Counting:
-    """Sends nothing, and notes when it was asked to."""
+    """A sender that does not send, but notes when it was called."""
 
     def __init__(self, *errors: Exception) -> None:
         self.moments: list[float] = []
@@ -132,7 +130,7 @@ class Counting:
             raise self.errors.pop(0)
 
 
-async def test_calls_leave_at_their_slots_however_many_wait(ledger):
+async def test_calls_are_sent_at_their_slots_however_many_wait(ledger):
     sender = Counting()
     pacer = Pacer(sender, budget_of(ledger, 100.0))
     await asyncio.gather(*(pacer.send(list_connectors(1)) for _ in range(60)))
@@ -140,7 +138,7 @@ async def test_calls_leave_at_their_slots_however_many_wait(ledger):
     assert sender.moments[-1] - sender.moments[0] >= 59 / 100 - 0.05
 
 
-async def test_a_slot_that_came_too_late_is_let_go(ledger):
+async def test_a_slot_that_was_missed_is_given_up(ledger):
     sender = Counting()
     pacer = Pacer(sender, budget_of(ledger, 40.0))
     await pacer.send(list_connectors(1))
@@ -150,7 +148,7 @@ async def test_a_slot_that_came_too_late_is_let_go(ledger):
     assert late[-1] - late[0] >= 10 / 40 - 0.05, "what piled up left in one burst"
 
 
-async def test_a_machine_that_is_always_late_sends_all_the_same(ledger):
+async def test_a_machine_that_is_always_late_sends_nevertheless(ledger):
     async def hog() -> None:
         while True:
             time.sleep(0.03)  # noqa: ASYNC251 - no slot is ever met within 10 ms
@@ -164,7 +162,7 @@ async def test_a_machine_that_is_always_late_sends_all_the_same(ledger):
     assert len(sender.moments) == 5
 
 
-async def test_a_refusal_by_nylas_empties_the_hand_and_one_by_the_provider_does_not(ledger):
+async def test_a_429_from_nylas_drops_the_slots_taken_and_one_from_the_provider_does_not(ledger):
     nylas = RateLimited("too many", throttle=Throttle.NYLAS)
     provider = RateLimited("too many", throttle=Throttle.PROVIDER, after=600.0)
     sender = Counting(provider, nylas)

@@ -1,4 +1,4 @@
-"""A redirect is taken whole or not at all, once, and strangers leave a bounded trace."""
+"""A redirect is recorded as a whole or not at all, and once; strangers cannot fill the ledger."""
 
 import logging
 import signal
@@ -21,7 +21,7 @@ from support.ledgers import NOW, rows, wait_until_blocked
 HOUR = timedelta(hours=1)
 
 
-def test_a_yes_moves_the_tenant_on_and_says_since_when(ledger):
+def test_a_yes_moves_the_tenant_on_and_records_when(ledger):
     acme, globex = send_links(ledger, "acme", "globex")
     received = take(ledger, acme.approved(), now=NOW + HOUR)
     assert (received.verdict, received.tenant) == (Verdict.GIVEN, "acme")
@@ -71,7 +71,7 @@ def test_a_reload_says_what_is_recorded_and_changes_nothing(ledger):
     assert recorded(ledger) == before
 
 
-def test_an_old_link_that_is_approved_late_takes_a_ready_tenant_no_step_back(ledger):
+def test_a_late_yes_to_an_old_link_does_not_set_a_ready_tenant_back(ledger):
     (acme,) = send_links(ledger, "acme")
     with ledger.begin() as connection:
         connection.execute(update(tenants).values(awaiting=None, awaiting_since=None))
@@ -119,7 +119,7 @@ def forge_the_end(connection):
         (forge_the_end, Verdict.UNKNOWN, ""),
     ],
 )
-def test_what_changed_while_the_admin_thought_is_seen_and_nothing_is_recorded(
+def test_a_change_before_the_admins_answer_is_noticed_and_nothing_is_recorded(
     ledger, meanwhile, verdict, tenant
 ):
     (acme,) = send_links(ledger, "acme", microsoft_tenant=GUID)
@@ -162,7 +162,7 @@ def test_a_process_that_is_killed_before_its_commit_leaves_nothing_and_a_reload_
 
 
 @pytest.mark.parametrize("first", [ConsentStatus.GIVEN, ConsentStatus.REFUSED])
-def test_of_two_answers_at_once_the_quicker_counts_and_the_other_is_told_so(ledger, first):
+def test_of_two_answers_at_once_the_first_counts_and_the_other_is_told_so(ledger, first):
     (acme,) = send_links(ledger, "acme")
     with ThreadPoolExecutor(2) as pool:
         with answering(ledger) as connection:
@@ -178,7 +178,7 @@ def test_of_two_answers_at_once_the_quicker_counts_and_the_other_is_told_so(ledg
     assert status_of(ledger, acme)[0] == first
 
 
-def test_twenty_attempts_are_kept_for_one_consent_and_none_of_them_keeps_it_from_its_answer(ledger):
+def test_twenty_attempts_are_kept_for_one_consent_which_can_still_be_answered(ledger):
     acme, globex = send_links(ledger, "acme", "globex")
     for _ in range(ATTEMPTS_FOR_ONE + 5):
         assert take(ledger, acme.answered(admin_consent="no")).verdict is Verdict.MALFORMED
@@ -203,7 +203,7 @@ def test_sixty_stray_attempts_are_kept_in_an_hour_and_old_ones_are_dropped(ledge
     assert len(rows(ledger, "consent_attempts")) == 2
 
 
-def test_no_state_gets_into_the_ledger_or_the_log(ledger, caplog):
+def test_states_never_get_into_the_ledger_or_the_log(ledger, caplog):
     caplog.set_level(logging.DEBUG)
     (acme,) = send_links(ledger, "acme")
     take(ledger, acme.answered(error="x" * 5000, error_description=f"{'y' * 900}"))

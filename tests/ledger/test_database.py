@@ -1,4 +1,4 @@
-"""A ledger opens, upgrades once however many ask, and says what to do where it cannot."""
+"""A ledger is opened, and upgraded once however many processes ask; errors say what to do."""
 
 import os
 import subprocess
@@ -93,7 +93,7 @@ def test_the_command_upgrades_and_shows_no_password(postgres_url):
         ),
     ],
 )
-def test_the_command_says_in_a_sentence_what_is_wrong(arguments, sentence):
+def test_the_command_says_what_is_wrong(arguments, sentence):
     process = child([*COMMAND, *arguments])
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 2, output
@@ -102,7 +102,7 @@ def test_the_command_says_in_a_sentence_what_is_wrong(arguments, sentence):
     assert "Traceback" not in output
 
 
-def test_an_old_postgresql_ledger_is_its_administrators_to_upgrade(postgres_url):
+def test_an_old_postgresql_ledger_has_to_be_upgraded_by_its_administrator(postgres_url):
     engine = open_ledger(postgres_url)
     with pytest.raises(Misconfigured, match=r"at revision none, .*\.ledger upgrade --url"):
         require_current(engine)
@@ -115,7 +115,7 @@ def test_an_old_postgresql_ledger_is_its_administrators_to_upgrade(postgres_url)
     engine.dispose()
 
 
-def test_a_sqlite_ledger_is_brought_up_to_date_on_the_spot(tmp_path):
+def test_a_sqlite_ledger_is_upgraded_at_once(tmp_path):
     engine = open_ledger(f"sqlite:///{tmp_path / 'a' / 'new' / 'folder' / 'ledger.db'}")
     require_current(engine)
     assert set(metadata.tables) <= set(inspect(engine).get_table_names())
@@ -151,7 +151,7 @@ def test_a_ledger_that_cannot_be_reached_is_named_without_its_password(url):
         ("sqlite+aiosqlite:///x.db", "sqlite:///x.db"),
     ],
 )
-def test_a_url_is_read_with_our_own_driver(given, used):
+def test_a_url_gets_the_ledgers_driver(given, used):
     assert ledger_url(given).render_as_string() == used
 
 
@@ -179,8 +179,8 @@ def test_addresses_sort_by_code_point_on_both_databases(ledger):
     assert found == sorted(names)
 
 
-def test_a_writer_on_sqlite_waits_for_another_and_a_reader_for_nobody(tmp_path):
-    """A reader that turned writer half-way would fail at once, whatever the time-out."""
+def test_on_sqlite_a_writer_waits_for_another_and_a_reader_does_not_wait(tmp_path):
+    """A reader that started to write would fail at once, whatever the time-out is."""
     engine = open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
     upgrade(engine)
     entered = threading.Event()
@@ -210,8 +210,8 @@ def test_a_transaction_that_is_not_committed_leaves_nothing_on_either_database(l
         assert connection.execute(text("SELECT count(*) FROM leases")).scalar() == 0
 
 
-def test_a_database_without_our_pragmas_reads_a_ledger_all_the_same(tmp_path):
-    """Analysts open the file with tools of their own."""
+def test_a_connection_without_our_pragmas_can_read_a_ledger(tmp_path):
+    """Analysts open the file with their own tools."""
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
     engine = open_ledger(url)
     upgrade(engine)

@@ -1,4 +1,4 @@
-"""The ledger holds the words that are written about it, and its sample queries run as they are."""
+"""The words in the ledger are those in its documentation, and the sample queries run."""
 
 import asyncio
 import re
@@ -84,7 +84,7 @@ WORDS = {
     "credentials.credential_type": set(CredentialType),
     "observed.status": set(GrantStatus),
 }
-"""What a column may hold, where that is a word of the code; or nothing, or null."""
+"""The words of the code that a column may hold; it may also be empty or null."""
 
 
 MEANINGS = [
@@ -104,7 +104,7 @@ def everything(engine, names):
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def world(request, tmp_path_factory):
-    """A ledger with a history, made once for each kind of database: tests leave it as it is."""
+    """A ledger with a history, made once for each kind of database; tests do not change it."""
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path_factory.mktemp('history') / 'ledger.db'}"
     else:
@@ -132,7 +132,7 @@ def new_database(server_url):
 
 @contextmanager
 def undone(engine):
-    """A connection whose work is not kept."""
+    """A connection whose changes are rolled back."""
     with engine.connect() as connection:
         yield connection
         connection.rollback()
@@ -180,12 +180,12 @@ def test_no_line_is_too_long_to_read_beside_another_window(name):
     assert [line for line in lines if len(line) > 140] == []
 
 
-def test_every_question_runs_as_it_stands_and_has_an_answer(world):
+def test_every_query_runs_as_it_is_and_has_a_result(world):
     assert len(QUESTIONS) >= 10
     assert [question for question in QUESTIONS if not ask(world.engine, question)] == []
 
 
-def test_what_a_ledger_holds_is_among_the_words_that_are_written_down(world):
+def test_the_words_in_a_ledger_are_those_in_the_docs(world):
     for place, words in WORDS.items():
         name, column = place.split(".")
         found = {row[0] for row in ask(world.engine, f"SELECT DISTINCT {column} FROM {name}")}
@@ -212,7 +212,7 @@ def test_counts_as_columns_are_the_counts_of_the_run(world):
         ("NULL", "'a@b.example'", False),
     ],
 )
-def test_a_run_is_whole_where_it_is_about_every_tenant_and_mailbox(world, tenants, mailbox, whole):
+def test_a_run_is_whole_if_it_is_about_every_tenant_and_mailbox(world, tenants, mailbox, whole):
     with undone(world.engine) as connection:
         connection.execute(text(f"UPDATE runs SET tenants = {tenants}, mailbox = {mailbox}"))
         found = connection.execute(text("SELECT DISTINCT whole FROM run_counts")).scalars().all()
@@ -227,7 +227,7 @@ def test_coverage_accounts_for_every_entry_and_names_tenants_without_any(world):
     assert found["umbrella"].desired == 0
 
 
-def test_orphans_tell_ours_from_foreign_ones_and_from_rejected_rows(world):
+def test_orphans_distinguishes_owned_foreign_and_rejected_mailboxes(world):
     rows = ask(world.engine, "SELECT email, owned, rejected FROM orphans ORDER BY email")
     assert [(row.email.split("@")[0], bool(row.owned), bool(row.rejected)) for row in rows] == [
         ("ben", True, True),
@@ -238,12 +238,12 @@ def test_orphans_tell_ours_from_foreign_ones_and_from_rejected_rows(world):
     ]
 
 
-def test_fates_tell_of_rejected_rows_too(world):
+def test_fates_includes_rejected_rows(world):
     fates = ask(world.engine, "SELECT fate, reason FROM fates WHERE email LIKE 'ben@%'")
     assert ("rejected", "conflicting_duplicate") in [tuple(row) for row in fates]
 
 
-def test_onboarding_tells_of_each_listed_tenant_how_it_stands_and_why(world):
+def test_onboarding_shows_the_standing_of_each_listed_tenant_and_why(world):
     found = {row.tenant: row for row in ask(world.engine, "SELECT * FROM onboarding")}
     assert {name: (row.standing, row.consent, row.missing) for name, row in found.items()} == {
         "acme": ("ready", None, None),
@@ -279,7 +279,7 @@ def test_onboarding_follows_the_tenants_table_and_people(world, change, standing
         assert connection.execute(text(query)).scalar() == standing
 
 
-def test_onboarding_shows_the_newest_word_of_a_consent_and_not_the_newest_link(world):
+def test_onboarding_shows_the_newest_answer_of_a_consent_and_not_the_newest_link(world):
     """An admin may answer an older link while a reminder's is open."""
     an_older_link = (
         "INSERT INTO consents SELECT -1, application, tenant, credential_id, microsoft_tenant, "
@@ -292,8 +292,8 @@ def test_onboarding_shows_the_newest_word_of_a_consent_and_not_the_newest_link(w
         assert connection.execute(text(query)).one() == ("refused", "access_denied")
 
 
-def test_onboarding_takes_what_is_missing_from_a_probe_that_was_answered(world):
-    """A probe that nobody answered says that all scopes are missing, since it knows of none."""
+def test_onboarding_reads_missing_scopes_from_a_probe_that_was_answered(world):
+    """A probe without an answer has all scopes as missing, since it does not know of any."""
     unserved = (
         "INSERT INTO probes (id, application, tenant, email, at, outcome, missing, message) "
         "SELECT 1000, application, tenant, email, '2030-01-01', 'unserved', 'everything', '' "
@@ -316,7 +316,7 @@ def test_a_roster_that_a_crash_has_emptied_makes_no_orphans(world):
         assert connection.execute(text("SELECT * FROM coverage")).all() == []
 
 
-def test_a_run_that_was_turned_away_does_not_hide_the_newest_plan(world):
+def test_a_run_that_did_nothing_does_not_hide_the_newest_plan(world):
     [latest] = ask(world.engine, "SELECT * FROM latest_runs")
     [newest] = ask(world.engine, "SELECT id, mode_reason FROM runs ORDER BY id DESC LIMIT 1")
     assert newest.mode_reason
@@ -355,7 +355,7 @@ def test_old_rows_can_be_deleted_as_described(world):
         connection.execute(text("DELETE FROM runs WHERE opened_at < '2026-01-01'"))
 
 
-async def test_the_next_run_goes_on_after_a_deletion(make_world, ledger, pem):  # noqa: F811
+async def test_the_next_run_works_after_a_deletion(make_world, ledger, pem):  # noqa: F811
     world = make_world(ledger)
     await make_history(world, pem)
     for statement in DELETIONS:
@@ -372,14 +372,14 @@ def test_no_secret_is_anywhere_in_the_ledger(world, pem):  # noqa: F811 - the fi
         assert secret not in shown
 
 
-def test_views_for_everybody_show_no_address(world):
+def test_views_without_personal_data_show_no_address(world):
     shown = everything(world.engine, ANONYMOUS)
     assert all(shown.values())
     assert "@" not in repr(shown)
     assert all("shows no address" in VIEWS[view].meaning for view in ANONYMOUS)
 
 
-def test_in_postgresql_a_view_can_be_given_to_those_who_may_not_read_the_tables(postgres_url):
+def test_in_postgresql_a_view_can_be_granted_without_its_tables(postgres_url):
     engine, role = open_ledger(postgres_url), f"r{uuid.uuid4().hex[:12]}"
     upgrade(engine)
     engine.dispose()

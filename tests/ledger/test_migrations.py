@@ -1,4 +1,4 @@
-"""A ledger of an older revision is brought up to date with all that is in it."""
+"""A ledger of an older revision is upgraded with everything in it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ ADDED = {
         "changes": {"code": ""},
     },
 }
-"""What a row of before has in the new columns of each revision."""
+"""The values of older rows in the new columns of each revision."""
 
 FIRST_ROWS = """
 INSERT INTO runs (id, application, key, kind, mode, mode_reason, token, opened_at, planned_at)
@@ -121,12 +121,12 @@ DETAILS = {
     ("done", "skipped", ""): ("", ""),
     ("done", "refused", f"consent_missing: {'é' * 382}…"): ("consent_missing", f"{'é' * 382}…"),
 }
-"""State, outcome and detail of changes at 0002; what they have as reason and message at 0003."""
+"""State, outcome and detail of changes at 0002; their reason and message at 0003."""
 
 
 @pytest.fixture
 def at_revision(database_url):
-    """Makes a ledger at a revision."""
+    """A function that makes a ledger at a revision."""
     engine = open_ledger(database_url)
 
     def made(revision):
@@ -142,7 +142,7 @@ def at_revision(database_url):
 
 
 def contents(engine) -> dict[str, list[dict]]:
-    """The rows of every table, by its columns."""
+    """The rows of every table, by column."""
     names = sorted({*inspect(engine).get_table_names()} & {*metadata.tables})
     with engine.connect() as connection:
         return {
@@ -189,7 +189,7 @@ def columns_of(engine) -> dict[str, set[str]]:
 
 
 def require_added(before, after, revisions) -> None:
-    """Every row of before is there to the letter, with what the revisions have added."""
+    """Check that every older row is unchanged, and has the columns that the revisions add."""
     for name in set[str]().union(*(NEW_TABLES[revision] for revision in revisions)):
         if name not in before:
             assert after.pop(name) == []
@@ -206,7 +206,7 @@ def require_added(before, after, revisions) -> None:
     assert after == before
 
 
-def test_the_first_revision_still_makes_what_it_made(at_revision):
+def test_the_first_revision_still_makes_the_same_tables(at_revision):
     old = columns_of(at_revision("0001"))
     assert set(old) == {*metadata.tables, *VIEWS, "alembic_version"} - {
         *NEW_TABLES["0002"],
@@ -217,7 +217,7 @@ def test_the_first_revision_still_makes_what_it_made(at_revision):
     assert "detail" in old["fates"]
 
 
-def test_the_second_revision_still_makes_what_it_made(at_revision):
+def test_the_second_revision_still_makes_the_same_tables(at_revision):
     old = columns_of(at_revision("0002"))
     assert set(old) == {*metadata.tables, *VIEWS, "alembic_version"}
     assert old["tenants"] > {*ADDED["0002"]["tenants"]}
@@ -226,7 +226,7 @@ def test_the_second_revision_still_makes_what_it_made(at_revision):
     assert "code" not in old["escrow"]
 
 
-def test_rows_of_the_first_revision_are_kept_to_the_letter(at_revision):
+def test_rows_of_the_first_revision_are_kept_exactly(at_revision):
     engine = at_revision("0001")
     fill(engine, FIRST_ROWS, FIRST_TENANTS)
     before = contents(engine)
@@ -235,7 +235,7 @@ def test_rows_of_the_first_revision_are_kept_to_the_letter(at_revision):
     require_added(before, contents(engine), ["0002", "0003"])
 
 
-def test_rows_of_the_second_revision_are_kept_to_the_letter(at_revision):
+def test_rows_of_the_second_revision_are_kept_exactly(at_revision):
     engine = at_revision("0002")
     fill(engine, FIRST_ROWS, SECOND_ROWS)
     before = contents(engine)
@@ -299,7 +299,7 @@ def test_rights_on_views_outlive_an_upgrade(postgres_url):
 
 
 def test_the_views_of_the_code_are_those_that_the_revisions_make(postgres_url):
-    """The revisions have texts of their own, so that they never change with the code."""
+    """The revisions have their own copies of the SQL, so that they never change with the code."""
     engine = open_ledger(postgres_url)
     upgrade(engine)
     with engine.begin() as connection:
@@ -392,8 +392,8 @@ def test_tenants_keep_their_standing(at_revision):
     assert {(row.since, row.consent, row.missing, row.ready_at) for row in shown} == {(None,) * 4}
 
 
-def test_a_google_tenant_of_before_stays_ready_when_its_table_names_a_canary(at_revision):
-    """Only a tenant that is new has to be probed first; a live one is not stopped for it."""
+def test_an_existing_google_tenant_stays_ready_when_it_gets_a_canary(at_revision):
+    """Only a new tenant has to be probed first; a tenant that works is not stopped for it."""
     engine = at_revision("0001")
     fill(engine, FIRST_ROWS, FIRST_TENANTS)
     upgrade(engine)

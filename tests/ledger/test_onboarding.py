@@ -1,4 +1,4 @@
-"""How far a tenant has come, and which run takes it there, on both databases."""
+"""How far a tenant's onboarding is, and which run works on it, on both databases."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def taken(ledger, run="run-1", now=NOW, names=(), limit=1000, application=APPLIC
 
 
 def the_list(ledger, application):
-    """The tenants table, as it was recorded last."""
+    """Record the tenants table."""
     renamed = {"required": "required_scopes"}
     return [
         Tenant(
@@ -108,7 +108,7 @@ def ready(ledger):
 
 
 def lose(ledger, *names):
-    """What a batch of a new run finds to be lost."""
+    """Lose the tenants' consent as a batch of a new run does; returns those that were ready."""
     run = opened(ledger)
     spans = {"first_seq": 1, "last_seq": 1, "claim": 0}
     put(ledger, "batches", {"run_id": run.run_id, "batch": 1, **spans})
@@ -132,7 +132,7 @@ def change(ledger, tenant="acme", **values):
         connection.execute(update(tenants).where(tenants.c.tenant == tenant).values(**values))
 
 
-def test_a_tenant_is_taken_up_with_all_that_is_known_of_it(ledger):
+def test_a_tenant_is_taken_up_with_everything_that_is_known_about_it(ledger):
     umbra = customer(
         "umbra", microsoft_tenant="umbra.example", consent_scopes="Mail.Send", azure_manifest="m"
     )
@@ -157,7 +157,7 @@ def test_a_tenant_is_taken_up_with_all_that_is_known_of_it(ledger):
     assert {name: getattr(found, name) for name in expected} == expected
 
 
-def test_a_tenant_is_one_runs_until_that_has_been_silent_for_the_term(ledger):
+def test_a_tenant_belongs_to_one_run_until_that_run_is_silent_for_the_term(ledger):
     listed(ledger, "acme")
     assert taken(ledger) == ["acme"]
     last = NOW + HOLD_TERM - timedelta(microseconds=1)
@@ -166,21 +166,21 @@ def test_a_tenant_is_one_runs_until_that_has_been_silent_for_the_term(ledger):
     assert row(ledger)["claimed_by"] == "run-2"
 
 
-def test_a_run_that_asks_twice_keeps_its_tenants_and_their_beginning(ledger):
+def test_a_run_that_asks_twice_keeps_its_tenants_and_the_start_of_their_wait(ledger):
     listed(ledger, "acme")
     assert taken(ledger) == taken(ledger, now=LATER) == ["acme"]
     assert row(ledger)["claimed_until"] == LATER + HOLD_TERM
     assert read_onboarding(ledger, APPLICATION, "acme").since == NOW
 
 
-def test_a_wait_that_another_run_takes_up_does_not_begin_anew(ledger):
+def test_a_wait_that_another_run_takes_up_does_not_start_over(ledger):
     listed(ledger, "acme")
     taken(ledger)
     taken(ledger, "run-2", NOW + HOLD_TERM)
     assert read_onboarding(ledger, APPLICATION, "acme").since == NOW
 
 
-def test_a_sign_of_life_puts_the_term_off(ledger):
+def test_renewing_the_hold_postpones_its_end(ledger):
     listed(ledger, "acme")
     taken(ledger)
     keep(ledger, "acme", "run-1", LATER)
@@ -189,20 +189,20 @@ def test_a_sign_of_life_puts_the_term_off(ledger):
 
 
 @pytest.mark.parametrize("stopped", ["", Stop.EXPIRED])
-def test_a_person_who_names_a_tenant_gets_it_and_its_wait_begins_anew(ledger, stopped):
+def test_a_person_who_names_a_tenant_gets_it_and_its_wait_starts_over(ledger, stopped):
     listed(ledger, "acme", "umbra")
     taken(ledger)
     change(ledger, stopped=stopped)
     assert taken(ledger, "manual", LATER, names=["acme", "unheard-of"]) == ["acme"]
     assert standing(ledger) == ("consent", LATER, "", None)
     assert row(ledger, "umbra")["claimed_by"] == "run-1"
-    with pytest.raises(Superseded, match="Another run is onboarding the tenant acme"):
+    with pytest.raises(Superseded, match="Another run is now onboarding the tenant acme"):
         keep(ledger, "acme", "run-1", LATER)
     keep(ledger, "acme", "manual", LATER)
 
 
-def test_a_run_that_names_its_tenant_again_begins_nothing_anew(ledger):
-    """A task that is tried again asks as it asked before."""
+def test_a_run_that_names_its_tenant_again_does_not_start_its_wait_over(ledger):
+    """A task that is retried makes the same request again."""
     listed(ledger, "acme")
     taken(ledger, "manual", names=["acme"])
     assert taken(ledger, "manual", LATER, names=["acme"]) == ["acme"]
@@ -220,7 +220,7 @@ def test_a_stopped_tenant_rests_until_a_person_names_it(ledger, why):
     assert read_onboarding(ledger, APPLICATION, "acme").stop is None
 
 
-def test_no_more_are_taken_than_were_asked_for_and_the_rest_comes_next(ledger):
+def test_only_as_many_tenants_are_taken_as_were_asked_for(ledger):
     listed(ledger, *(f"t-{number}" for number in range(5)))
     assert taken(ledger, limit=2) == ["t-0", "t-1"]
     assert taken(ledger, "run-2", limit=2) == ["t-2", "t-3"]
@@ -247,17 +247,17 @@ def test_a_google_tenant_with_a_canary_begins_with_its_propagation(ledger):
     assert standing(ledger) == ("propagation", NOW, "", None)
 
 
-def test_a_claim_is_kept_by_its_run_alone(ledger):
+def test_only_the_run_that_holds_a_tenant_can_keep_it(ledger):
     listed(ledger, "acme")
     taken(ledger)
     for tenant, run in (("acme", "run-2"), ("unheard-of", "run-1")):
-        with pytest.raises(Superseded, match=f"Another run is onboarding the tenant {tenant}"):
+        with pytest.raises(Superseded, match=f"Another run is now onboarding the tenant {tenant}"):
             keep(ledger, tenant, run, LATER)
     assert row(ledger)["claimed_until"] == NOW + HOLD_TERM
-    keep(ledger, "acme", "run-1", NOW + 3 * HOLD_TERM)  # late, and nobody came
+    keep(ledger, "acme", "run-1", NOW + 3 * HOLD_TERM)  # late, but no other run came
 
 
-def test_a_tenant_that_is_let_go_is_free_at_once_and_keeps_its_beginning(ledger):
+def test_a_released_tenant_is_free_at_once_and_keeps_the_start_of_its_wait(ledger):
     listed(ledger, "acme")
     taken(ledger)
     release_hold(ledger, Hold(APPLICATION, "acme", "run-2"))
@@ -307,7 +307,7 @@ def test_each_step_is_taken_from_its_own_standing_only(ledger, move, before):
     assert row(ledger, "other") == untouched[1]
 
 
-def test_losing_tells_whether_the_tenant_was_ready_and_is_for_microsoft_alone(ledger):
+def test_losing_consent_returns_the_tenants_that_were_ready_and_is_for_microsoft_only(ledger):
     listed(ledger, "acme", customer("globex", Provider.GOOGLE, canary=""))
     assert lose(ledger, "acme") == []
     change(ledger, awaiting=None, ready_at=NOW)
@@ -318,7 +318,7 @@ def test_losing_tells_whether_the_tenant_was_ready_and_is_for_microsoft_alone(le
     assert standing(ledger) == ("consent", LATER, "", None)
 
 
-def test_a_stopped_tenant_is_nobodys(ledger):
+def test_a_stopped_tenant_is_not_held_by_any_run(ledger):
     listed(ledger, "acme")
     taken(ledger)
     stop(ledger, Stop.EXPIRED)
@@ -334,7 +334,7 @@ def test_being_ready_ends_a_quarantine(ledger):
     assert (found["quarantined_until"], found["quarantine_reason"]) == (None, "")
 
 
-def test_another_applications_tenant_of_the_same_name_takes_no_step(ledger):
+def test_another_applications_tenant_of_the_same_name_is_not_changed(ledger):
     listed(ledger, "acme")
     listed(ledger, "acme", application=OTHER)
     taken(ledger)
@@ -343,7 +343,7 @@ def test_another_applications_tenant_of_the_same_name_takes_no_step(ledger):
     assert (found.awaiting, found.since) == (Awaiting.CONSENT, None)
 
 
-def test_what_onboarding_has_reached_outlives_a_change_of_the_table(ledger):
+def test_what_onboarding_has_reached_is_kept_when_the_table_changes(ledger):
     listed(ledger, "acme")
     taken(ledger)
     consented(ledger)
@@ -354,13 +354,13 @@ def test_what_onboarding_has_reached_outlives_a_change_of_the_table(ledger):
     assert row(ledger)["claimed_by"] == "run-1"
 
 
-def test_a_tenant_that_the_ledger_lacks_is_a_clear_error(ledger):
-    with pytest.raises(Misconfigured, match=r"not know the tenant 'acme'.*Set it back, or start"):
+def test_a_tenant_that_the_ledger_does_not_know_is_a_clear_error(ledger):
+    with pytest.raises(Misconfigured, match=r"not know the tenant 'acme'.*change it back, or"):
         read_onboarding(ledger, APPLICATION, "acme")
 
 
 def grab(number, engine):
-    """What one run gets, asking for some at a time until nothing is left to get."""
+    """The tenants that one run gets if it asks for a few at a time until none are left."""
     return list(chain.from_iterable(iter(lambda: more(engine, f"run-{number}"), [])))
 
 
@@ -380,7 +380,7 @@ def test_runs_that_ask_at_the_same_moment_never_get_the_same_tenant(ledger):
         assert all(holders[name] == f"run-{number}" for name in share)
 
 
-def test_of_many_runs_that_want_all_at_once_one_gets_everything(ledger):
+def test_if_many_runs_want_all_tenants_at_once_one_gets_them(ledger):
     names = [f"t-{number:02}" for number in range(20)]
     listed(ledger, *names)
     shares = at_once(lambda number, engine: taken(engine, f"run-{number}"), 4, ledger.url)
@@ -388,7 +388,7 @@ def test_of_many_runs_that_want_all_at_once_one_gets_everything(ledger):
 
 
 def test_a_run_that_comes_while_another_is_taking_waits_and_gets_nothing(ledger):
-    """The second one begins after the first has chosen and before it has committed."""
+    """The second run begins after the first has chosen and before it has committed."""
     listed(ledger, "acme")
     slow, chosen, go_on = open_ledger(ledger.url), Event(), Event()
 
@@ -449,7 +449,7 @@ def test_whoever_writes_several_tenants_locks_them_by_name(postgres_url, write):
     ledger.dispose()
 
 
-def test_of_two_people_who_name_a_tenant_at_once_the_later_one_has_it(ledger):
+def test_if_two_people_name_a_tenant_at_once_the_later_one_gets_it(ledger):
     listed(ledger, "acme", "umbra")
     at_once(
         lambda number, engine: taken(engine, f"run-{number}", names=["umbra", "acme"]),

@@ -1,4 +1,4 @@
-"""One run of an application at a time, and a run that has lost its turn writes nothing more."""
+"""Only one run of an application is active, and a run that has lost its lease cannot write."""
 
 from datetime import timedelta
 
@@ -30,21 +30,21 @@ def test_a_run_keeps_its_lease_with_the_same_token_however_often_it_asks(ledger)
     ]
 
 
-def test_another_run_is_refused_while_the_lease_is_live_and_told_who_has_it(ledger):
+def test_another_run_is_refused_while_the_lease_lasts_and_told_which_run_has_it(ledger):
     lease_run(ledger, "nightly")
     with pytest.raises(LeaseHeld, match=r"Run nightly .* ends at 2026-03-01 02:15:00") as refusal:
         lease_run(ledger, "manual", NOW + timedelta(minutes=5))
     assert refusal.value.after == 600
 
 
-def test_renewing_puts_the_end_off(ledger):
+def test_renewing_postpones_the_end(ledger):
     run = lease_run(ledger, "nightly")
     renewed(ledger, run, NOW + timedelta(minutes=14))
     with pytest.raises(LeaseHeld):
         lease_run(ledger, "manual", NOW + timedelta(minutes=28))
 
 
-def test_an_expired_lease_goes_to_who_asks_next_with_a_higher_token(ledger):
+def test_an_expired_lease_goes_to_the_next_run_that_asks_with_a_higher_token(ledger):
     late = lease_run(ledger, "nightly")
     heir = lease_run(ledger, "manual", NOW + LEASE_TERM)
     assert heir.token > late.token
@@ -53,14 +53,14 @@ def test_an_expired_lease_goes_to_who_asks_next_with_a_higher_token(ledger):
     renewed(ledger, heir, NOW + LEASE_TERM)
 
 
-def test_a_run_that_fell_silent_goes_on_where_nobody_took_its_place(ledger):
+def test_a_silent_run_continues_if_no_other_run_took_over(ledger):
     run = lease_run(ledger)
     renewed(ledger, run, NOW + 3 * LEASE_TERM)
     with pytest.raises(LeaseHeld):
         lease_run(ledger, "other", NOW + 3 * LEASE_TERM)
 
 
-def test_a_run_that_lost_its_lease_and_takes_it_again_leaves_its_old_writers_behind(ledger):
+def test_after_a_run_takes_its_lost_lease_again_its_old_writers_cannot_write(ledger):
     before = lease_run(ledger, "nightly")
     released(ledger, lease_run(ledger, "manual", NOW + LEASE_TERM))
     after = lease_run(ledger, "nightly", NOW + LEASE_TERM)
@@ -75,7 +75,7 @@ def test_a_released_lease_is_free_at_once(ledger):
     assert lease_run(ledger, "manual").token > 0
 
 
-def test_a_late_holder_releases_nothing(ledger):
+def test_a_former_holder_does_not_release_the_lease(ledger):
     late = lease_run(ledger, "nightly")
     heir = lease_run(ledger, "manual", NOW + LEASE_TERM)
     released(ledger, late, NOW + LEASE_TERM)
@@ -92,7 +92,7 @@ def test_applications_do_not_wait_for_each_other(ledger):
     }
 
 
-def test_of_four_processes_that_ask_at_once_one_gets_the_lease(ledger):
+def test_if_four_processes_ask_at_once_one_gets_the_lease(ledger):
     answers = at_once(leased, 4, ledger.url)
     winners = [answer for answer in answers if answer.startswith("run ")]
     assert len(winners) == 1, answers

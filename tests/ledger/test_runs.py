@@ -1,4 +1,4 @@
-"""A run is taken up again until it is planned; what was planned stays as it was."""
+"""A run's record is used again until it is planned; after that it does not change."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
@@ -22,7 +22,7 @@ def record(engine, key="night", application=APPLICATION) -> int:
 
 
 def note(engine, run_id, **values) -> None:
-    """Write into the record of a run that need not hold the lease."""
+    """Write into the record of a run that may not hold the lease."""
     with engine.begin() as connection:
         connection.execute(update(tables.runs).where(tables.runs.c.id == run_id).values(**values))
 
@@ -48,13 +48,13 @@ def test_a_planned_or_closed_record_is_followed_by_a_numbered_one(ledger, end):
     assert keys(ledger) == ["night", "night #2", "night #3"]
 
 
-def test_keys_that_begin_alike_are_different_runs(ledger):
+def test_keys_with_the_same_beginning_are_different_runs(ledger):
     ids = {record(ledger, key) for key in ("night", "night 2", "n_ght", "night%", "night #x#")}
     ids.add(record(ledger, "night", "another application"))
     assert len(ids) == 6
 
 
-def test_a_person_may_have_named_a_run_as_the_next_number_would_be(ledger):
+def test_a_run_may_already_have_the_name_with_the_next_number(ledger):
     for key in ("night", "night #3"):
         note(ledger, record(ledger, key), planned_at=NOW)
     fresh = record(ledger)
@@ -62,7 +62,7 @@ def test_a_person_may_have_named_a_run_as_the_next_number_would_be(ledger):
     assert len(keys(ledger)) == 3
 
 
-def test_a_run_that_another_process_is_just_opening_is_not_opened_twice(postgres_url):
+def test_a_run_that_another_process_is_opening_is_not_opened_twice(postgres_url):
     ledger = open_ledger(postgres_url)
     upgrade(ledger)
     with ThreadPoolExecutor(1) as thread, ledger.connect() as slow:
@@ -100,7 +100,7 @@ def test_a_run_is_read_as_it_was_admitted(ledger):
     assert opened(ledger).selection == Selection()
 
 
-def test_a_run_of_another_ledger_is_a_matter_for_a_person(ledger):
+def test_a_run_of_another_ledger_is_an_error_for_a_person(ledger):
     with pytest.raises(Misconfigured, match="no run 77"):
         runs.read_run(ledger, 77)
 
@@ -111,11 +111,11 @@ def test_input_is_refused_once_the_run_is_planned_or_closed(ledger, end):
     with writing(ledger, run, NOW) as write:
         runs.require_unplanned(write)
     note(ledger, run.run_id, **{end: NOW})
-    with pytest.raises(Superseded, match="planned already"), writing(ledger, run, NOW) as write:
+    with pytest.raises(Superseded, match="already planned"), writing(ledger, run, NOW) as write:
         runs.require_unplanned(write)
 
 
-def test_the_newest_applied_roster_is_that_of_runs_which_planned_in_order_to_apply(ledger):
+def test_the_newest_applied_roster_is_that_of_a_run_that_planned_to_apply(ledger):
     def newest():
         return runs.newest_applied(ledger, APPLICATION)
 

@@ -60,7 +60,7 @@ def test_only_what_has_changed_is_written(ledger):
     assert merged(ledger, *listed) == 0
 
 
-def test_a_grant_that_the_listing_lacks_is_gone_until_it_comes_back(ledger):
+def test_a_grant_that_is_not_in_the_listing_is_gone_until_it_comes_back(ledger):
     merged(ledger, staged("a@example.com"), staged("b@example.com"))
     put(ledger, "grants", grant("ours@example.com", owned=True, tenant="acme"))
     assert merged(ledger, staged("a@example.com")) == 2

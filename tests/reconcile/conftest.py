@@ -62,7 +62,7 @@ class World:
         default_factory=lambda: {name: tenant(name) for name in ("acme", "umbrella", "initech")}
     )
     microsoft_id: str = ""
-    """Of the credential `ms`, where a test has made one."""
+    """The id of the credential `ms`, if a test has made one."""
 
     def clock(self) -> datetime:
         return self.now
@@ -113,7 +113,7 @@ class World:
     async def reconcile(
         self, roster, *, mode=Mode.APPLY, selection=None, batch_size=2000
     ) -> Report:
-        """A whole run."""
+        """Make a whole run."""
         run = self.read(self.open(mode, selection), roster)
         run = await self.observe(run)
         planned = self.plan(run, batch_size)
@@ -172,7 +172,7 @@ def tenant(name: str) -> Tenant:
 
 @pytest.fixture
 def make_ledger(tmp_path: Path) -> Iterator[Callable[[], Engine]]:
-    """Fresh ledgers on SQLite, for tests that need many and concern no database in particular."""
+    """Makes new ledgers on SQLite, for tests that need many and do not depend on the database."""
     opened: list[Engine] = []
 
     def make() -> Engine:
@@ -200,7 +200,7 @@ def make_world(server: Running) -> Iterator[Callable[[Engine], World]]:
 
 @pytest.fixture
 def world(make_world, ledger: Engine) -> World:
-    """A world on a fresh ledger, once on SQLite and once on PostgreSQL."""
+    """A world with a new ledger, once on SQLite and once on PostgreSQL."""
     return make_world(ledger)
 
 

@@ -1,4 +1,4 @@
-"""Whatever happens to the calls, each mailbox ends with one grant and each call with a record."""
+"""Whatever happens to the calls, each mailbox ends with one grant and each call has a record."""
 
 from __future__ import annotations
 
@@ -47,9 +47,7 @@ from support.ledgers import lease_run
         ("mailbox_error", {"error": "internal_failure"}, 504),
     ],
 )
-async def test_every_fault_that_passes_ends_in_one_grant_for_each_mailbox(
-    world, kind, more, status
-):
+async def test_after_every_passing_fault_each_mailbox_has_one_grant(world, kind, more, status):
     fault(world, kind, times=5, every=2, **more)
     run, made = await planned(world, people(12))
     applied = await world.apply(run, *made.batches)
@@ -78,7 +76,7 @@ async def test_a_throttled_tenant_waits_while_the_others_are_served(world, form,
     assert max(at for email, at, _ in watching.answered if "@umbrella" in email) < resumed_at
 
 
-async def test_the_longest_wait_that_a_tenant_was_told_counts(world):
+async def test_the_longest_wait_that_was_asked_for_a_tenant_counts(world):
     match = {**MAKING, "email": "user0000@*"}
     fault(world, "provider_429", match=match, times=1, retry_after=2)
     match = {**MAKING, "email": "user0001@*"}
@@ -92,7 +90,7 @@ async def test_the_longest_wait_that_a_tenant_was_told_counts(world):
     assert min(at for _, at in watching.left[2:]) - first_refusal >= 1.9
 
 
-async def test_a_refused_key_stops_soon_and_what_is_done_stays_done(world):
+async def test_a_refused_key_stops_the_batch_soon_and_what_is_done_stays_done(world):
     fault(world, "unauthorized", after=100)
     run, made = await planned(world, people(400))
     with pytest.raises(ApiKeyRefused):
@@ -135,8 +133,8 @@ async def test_an_outage_stops_the_batch_early_and_the_next_task_does_the_rest(w
     assert [row["closed_at"] for row in world.rows("batches")] == [world.now]
 
 
-async def test_in_an_outage_what_was_put_aside_is_not_tried_either(make_ledger):
-    """Else a batch of thousands would take hours to find out what it knows already."""
+async def test_in_an_outage_changes_that_were_set_aside_are_not_tried(make_ledger):
+    """Otherwise a batch of thousands would take hours to find out what it already knows."""
     nylas = FakeNylas()
     engine, run, made = fake_plan(make_ledger, people(600) + people(2000, "umbrella"))
 
@@ -154,7 +152,7 @@ async def test_in_an_outage_what_was_put_aside_is_not_tried_either(make_ledger):
     assert nylas.calls["unserved"] <= (64 + 64) * 6
 
 
-async def test_a_tenant_told_to_wait_long_does_not_hold_up_one_told_to_wait_shortly(make_ledger):
+async def test_a_tenant_with_a_long_wait_does_not_delay_one_with_a_short_wait(make_ledger):
     nylas = FakeNylas()
     engine, run, made = fake_plan(make_ledger, people(150) + people(10, "umbrella"))
     answered: list[str] = []
@@ -203,7 +201,7 @@ async def test_a_tenant_without_delegation_is_quarantined_for_all_batches_at_onc
     assert world.rows("escrow") == []
 
 
-async def test_a_batch_learns_from_the_ledger_that_another_has_found_a_tenant_wanting(world):
+async def test_a_batch_learns_from_the_ledger_that_another_has_quarantined_a_tenant(world):
     fault(
         world,
         "mailbox_error",
@@ -223,7 +221,7 @@ async def test_of_two_processes_with_the_same_batch_the_later_one_does_it(world)
     fault(world, "latency", seconds=0.1)
     run, made = await planned(world, people(300))
     first = asyncio.create_task(world.apply(run, *made.batches))
-    while not (done(world.engine) or first.done()):  # noqa: ASYNC110 - the ledger tells, and it rings no bell
+    while not (done(world.engine) or first.done()):  # noqa: ASYNC110 - the ledger has to be polled
         await asyncio.sleep(0.02)
     late = await asyncio.gather(first, world.apply(run, *made.batches), return_exceptions=True)
     assert isinstance(late[0], Superseded)
@@ -237,7 +235,7 @@ def done_under_claim(world, number: int) -> int:
     )
 
 
-async def test_the_lease_is_kept_while_a_batch_does_nothing_but_wait(make_ledger):
+async def test_the_lease_is_kept_while_a_batch_only_waits(make_ledger):
     """A provider may ask for twenty minutes and more; a lease lasts fifteen."""
     nylas = FakeNylas()
     engine, run, made = fake_plan(make_ledger, people(2))
@@ -290,7 +288,7 @@ async def test_what_a_quarantine_skips_says_the_same_in_this_batch_and_in_later_
     assert skipped == {reason}
 
 
-async def test_a_batch_that_is_done_is_done_again_without_a_call(world):
+async def test_a_batch_that_is_done_is_applied_again_without_a_call(world):
     run, made = await planned(world, people(3))
     await world.apply(run, *made.batches)
     calls = world.calls()

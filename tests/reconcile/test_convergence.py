@@ -1,4 +1,4 @@
-"""From wherever they start, the grants become what the roster says, and then stay so."""
+"""Wherever they start, the grants become equal to the roster, and then stay so."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def seeded(grants) -> FakeNylas:
 
 
 async def night(engine, nylas, roster, number: int) -> Report:
-    """A whole run; what is left open is applied again until nothing is."""
+    """Make a whole run; open changes are applied again until none are left."""
     now = NOW + timedelta(days=number)
     run = opened(engine, f"night {number}", now=now)
     with engine.begin() as connection:

@@ -1,4 +1,4 @@
-"""Refused mailboxes rest in escrow, run after run, until they are given up."""
+"""Refused mailboxes stay in escrow, run after run, until they are given up."""
 
 from datetime import timedelta
 
@@ -29,7 +29,7 @@ async def test_a_refusal_keeps_a_mailbox_in_escrow_longer_each_time_until_it_is_
 
 
 async def test_a_mailbox_refused_by_a_nightly_run_is_tried_again_every_night(make_ledger):
-    """The refusal comes some minutes after the run began, the next run begins on time."""
+    """The refusal comes some minutes after the run began, but the next run begins on time."""
     engine, nylas = make_ledger(), FakeNylas()
     with_tenants(engine, "acme")
     start = NOW

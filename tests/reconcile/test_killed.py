@@ -1,4 +1,4 @@
-"""A process that applies a batch may die at any moment; the next one takes up what is open."""
+"""A process that applies a batch may die at any moment; the next one does what is still open."""
 
 import asyncio
 import signal
@@ -22,7 +22,7 @@ def apply_in_a_process(world, run, batch: int) -> subprocess.Popen:
     return subprocess.Popen([*CHILD, *arguments], cwd="tests")
 
 
-async def test_after_a_kill_each_mailbox_is_granted_once_and_the_lost_attempts_show(world):
+async def test_after_a_kill_each_mailbox_is_granted_once_and_lost_attempts_are_visible(world):
     fault(world, "latency", seconds=0.2)
     run, made = await planned(world, people(400))
     child = apply_in_a_process(world, run, *made.batches)
@@ -49,7 +49,7 @@ async def test_after_a_kill_each_mailbox_is_granted_once_and_the_lost_attempts_s
 
 @pytest.fixture(autouse=True)
 def importable(monkeypatch):
-    """The child finds `support` beside the tests."""
+    """Let the child process find `support`."""
     monkeypatch.setenv("PYTHONPATH", "tests")
 
 

@@ -1,4 +1,4 @@
-"""A Microsoft tenant whose consent is honoured no more is onboarded again; its grants stay."""
+"""A Microsoft tenant whose consent is no longer honoured is onboarded again; its grants stay."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ async def test_a_small_tenant_is_lost_at_the_end_of_its_batch(world, caplog):
     ]
 
 
-async def test_one_bad_mailbox_among_good_ones_loses_nothing(world, caplog):
+async def test_one_refused_mailbox_among_granted_ones_does_not_lose_the_consent(world, caplog):
     join(world, "contoso")
     one = {"path": "/v3/connect/custom", "email": "user0001@contoso.example.com"}
     fault(world, "mailbox_error", error="consent_missing", match=one)
@@ -115,7 +115,7 @@ async def test_one_bad_mailbox_among_good_ones_loses_nothing(world, caplog):
     assert "Consent lost" not in report.markdown
 
 
-async def test_a_mailbox_that_is_missing_does_not_cost_its_tenant_the_consent(world):
+async def test_a_missing_mailbox_does_not_lose_its_tenants_consent(world):
     join(world, "contoso")
     world.control.set_directory({"contoso.example.com": []})
     report = await world.reconcile(people(2, "contoso"))
@@ -124,7 +124,7 @@ async def test_a_mailbox_that_is_missing_does_not_cost_its_tenant_the_consent(wo
     require_ready(world, "contoso")
 
 
-async def test_other_refusals_of_a_microsoft_tenant_quarantine_it_as_ever(world):
+async def test_other_refusals_of_a_microsoft_tenant_quarantine_it_as_usual(world):
     join(world, "contoso")
     fault(world, "mailbox_error", error="client_secret_expired")
     report = await world.reconcile(people(10, "contoso"))
@@ -144,14 +144,14 @@ async def test_a_google_tenant_has_no_consent_to_lose(world):
 
 
 @pytest.mark.parametrize("count", [2, 30])
-async def test_a_tenant_that_has_consented_again_meanwhile_is_not_thrown_back(world, count):
-    """Its consent is new, and not in force yet; what was on its way is refused all the same."""
+async def test_a_tenant_that_has_consented_again_meanwhile_is_not_set_back(world, count):
+    """Its consent is new but not in force yet, so changes already under way are still refused."""
     join(world, "contoso")
     withdraw(world, "contoso")
     fault(world, "latency", seconds=0.4)
     run, made = await planned(world, people(count, "contoso"))
     applying = asyncio.create_task(world.apply(run, *made.batches))
-    while not world.rows("attempts"):  # noqa: ASYNC110 - the ledger tells, and it rings no bell
+    while not world.rows("attempts"):  # noqa: ASYNC110 - the ledger has to be polled
         await asyncio.sleep(0.02)
     send_back(world, "contoso", Awaiting.PROPAGATION)
     await applying
@@ -183,7 +183,7 @@ async def test_two_batches_at_once_lose_their_tenant_once_and_say_so_once(world,
     assert len(warnings(caplog)) == 1
 
 
-async def test_a_batch_that_died_before_its_end_loses_its_tenant_when_it_is_taken_up_again(
+async def test_a_batch_that_was_killed_loses_the_consent_when_it_is_applied_again(
     world, monkeypatch
 ):
     join(world, "contoso")
@@ -207,7 +207,7 @@ async def test_a_batch_that_died_before_its_end_loses_its_tenant_when_it_is_take
     assert world.calls() == calls
 
 
-async def test_a_batch_taken_up_again_after_a_new_consent_loses_nothing(world):
+async def test_a_batch_applied_again_after_a_new_consent_does_not_lose_it(world):
     join(world, "contoso")
     withdraw(world, "contoso")
     run, made = await planned(world, people(2, "contoso"))
@@ -221,8 +221,8 @@ async def test_a_batch_taken_up_again_after_a_new_consent_loses_nothing(world):
     assert statuses(world, "contoso") == ["lost", "given"]
 
 
-async def test_changes_that_nobody_served_keep_the_batch_from_ending_and_from_losing(world):
-    """One refusal is known; the next task may find that the others are granted."""
+async def test_a_batch_with_open_changes_neither_ends_nor_loses_a_consent(world):
+    """Only one refusal is known; the next task may find that the other mailboxes are granted."""
     join(world, "contoso")
     first = {"path": "/v3/connect/custom", "email": "user0000@contoso.example.com"}
     others = {"path": "/v3/connect/custom", "email": "user0001@contoso.example.com"}
@@ -237,7 +237,7 @@ async def test_changes_that_nobody_served_keep_the_batch_from_ending_and_from_lo
     require_ready(world, "contoso")
 
 
-async def test_a_task_whose_batch_another_has_taken_up_loses_nobody(world):
+async def test_a_task_that_lost_its_batch_does_not_lose_a_consent(world):
     join(world, "contoso")
     withdraw(world, "contoso")
     run, made = await planned(world, people(2, "contoso"))

@@ -1,4 +1,4 @@
-"""A listing misses no grant, whatever happens to the list while it is read."""
+"""A listing does not miss a grant, whatever happens to the list while it is read."""
 
 import asyncio
 
@@ -47,8 +47,10 @@ async def test_pages_are_not_asked_for_far_beyond_the_end(make_ledger):
 @pytest.mark.parametrize("limit_max", [20, 7])
 @pytest.mark.parametrize("victims", [1, 2, 3, 9])
 @pytest.mark.parametrize("where", ["front", "behind", "seam", "spread"])
-async def test_grants_deleted_between_pages_hide_no_other(make_ledger, limit_max, victims, where):
-    """Or the listing says so; it never ends well with a grant missing."""
+async def test_grants_deleted_between_pages_do_not_hide_others(
+    make_ledger, limit_max, victims, where
+):
+    """If it misses one, it says so; it never succeeds with a grant missing."""
     ledger = make_ledger()
     nylas = nylas_with(150, limit_max)
     everyone = addresses(150)
@@ -97,7 +99,7 @@ async def test_grants_deleted_all_the_time_end_in_a_whole_listing_or_a_clear_err
         assert set(nylas.grants) <= set(granted(ledger))
 
 
-async def test_a_grant_made_between_pages_is_found_and_hides_no_other(make_ledger):
+async def test_a_grant_made_between_pages_is_found_and_does_not_hide_others(make_ledger):
     ledger = make_ledger()
     nylas = nylas_with(100, 10)
 
@@ -110,7 +112,7 @@ async def test_a_grant_made_between_pages_is_found_and_hides_no_other(make_ledge
     assert set(addresses(100)) <= set(granted(ledger))
 
 
-async def test_over_http_too_grants_deleted_between_pages_hide_no_other(world):
+async def test_over_http_too_grants_deleted_between_pages_do_not_hide_others(world):
     world.control.set_switches(limit_max=10)
     world.control.seed(95, domain="acme.example.com")
     seeded = world.control.grants()
@@ -125,7 +127,7 @@ async def test_over_http_too_grants_deleted_between_pages_hide_no_other(world):
 
 
 class Deleting:
-    """Deletes one grant before each page but the first."""
+    """Deletes one grant before each page except the first."""
 
     def __init__(self, sender, world, ids) -> None:
         self.sender, self.world, self.ids, self.sent = sender, world, ids, 0
@@ -137,7 +139,7 @@ class Deleting:
         return await self.sender.send(call)
 
 
-async def test_the_same_page_for_ever_is_an_error_and_no_endless_loop(make_ledger):
+async def test_a_page_that_repeats_is_an_error_and_not_an_endless_loop(make_ledger):
     nylas = nylas_with(30, 10)
 
     class Deaf:
@@ -198,7 +200,7 @@ def staged(email: str) -> dict:
     return {name: value for name, value in known(email).items() if name not in left_out}
 
 
-async def test_staging_that_the_database_has_lost_is_read_again_and_never_taken_for_deletions(
+async def test_lost_staging_is_read_again_and_never_read_as_deletions(
     ledger,
 ):
     """A crash of PostgreSQL empties unlogged tables."""
@@ -224,7 +226,7 @@ async def test_staging_that_the_database_has_lost_is_read_again_and_never_taken_
     assert {row["gone_at"] for row in granted(ledger).values()} == {None}
 
 
-async def test_grants_without_an_address_are_nobodys_mailbox(ledger):
+async def test_grants_without_an_address_do_not_belong_to_a_mailbox(ledger):
     nylas = nylas_with(3, 2)
     nylas.has("", key="calendar", provider="virtual-calendar")
     del nylas.grants["calendar"]["email"]
@@ -244,7 +246,7 @@ async def test_of_two_grants_for_one_mailbox_the_known_one_counts_then_a_valid_o
     assert found["also@example.com"]["grant_id"] == valid["id"]
 
 
-async def test_a_listing_of_one_mailbox_marks_no_other_as_gone(ledger):
+async def test_a_listing_of_one_mailbox_does_not_mark_others_as_gone(ledger):
     nylas = nylas_with(3)
     await observed(ledger, nylas)
     gone, kept = "user0001@example.com", "user0002@example.com"

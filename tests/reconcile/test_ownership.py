@@ -1,4 +1,4 @@
-"""What a plan learns of grants: whose they are, and since when they are orphans."""
+"""What a plan records about grants: whether they are owned, and when they became orphans."""
 
 from datetime import timedelta
 
@@ -33,7 +33,7 @@ def test_only_a_run_that_may_apply_adopts(ledger):
         ({}, {}, Selection(mailbox="b@example.com")),
     ],
 )
-def test_what_is_not_just_as_the_roster_wants_it_is_not_adopted(ledger, there, wanted, selection):
+def test_a_grant_that_differs_from_the_roster_is_not_adopted(ledger, there, wanted, selection):
     wants = entry("acme", "a@example.com") | wanted
     plan_of(ledger, wants, grants=[grant("a@example.com", **there)], selection=selection)
     row = granted(ledger)["a@example.com"]

@@ -1,4 +1,4 @@
-"""A plan is whole or not there, the same for the same changes, and never made from lost input."""
+"""A plan is complete or absent, the same for the same changes, and never made from lost input."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -75,7 +75,7 @@ def test_each_single_difference_is_seen_and_nothing_else_is(ledger, wanted, ther
     assert made.counts == sizes | {label: 1}
 
 
-def test_providers_are_different_mailboxes_of_one_address(ledger):
+def test_one_address_at_two_providers_is_two_mailboxes(ledger):
     made = plan_of(
         ledger,
         entry("acme", "a@example.com"),
@@ -84,7 +84,7 @@ def test_providers_are_different_mailboxes_of_one_address(ledger):
     assert (made.counts["create"], made.counts["foreign"]) == (1, 1)
 
 
-def test_another_applications_sides_are_none_of_ours(ledger):
+def test_another_applications_roster_and_grants_are_not_compared(ledger):
     run = ready(ledger, opened(ledger), people(1))
     put(ledger, "entries", entry("acme", "b@example.com", application="another"))
     put(ledger, "grants", grant(people(1)[0][1], application="another", owned=True))
@@ -111,7 +111,7 @@ def test_another_applications_sides_are_none_of_ours(ledger):
     }
 
 
-def test_a_second_call_gives_the_same_plan_whatever_has_changed_meanwhile(ledger):
+def test_a_second_call_returns_the_same_plan_whatever_has_changed_meanwhile(ledger):
     run = ready(ledger, opened(ledger), people(5))
     made = planned(ledger, run, batch_size=2)
     assert made.batches == (1, 2, 3)
@@ -172,7 +172,7 @@ def test_a_run_that_may_not_apply_has_the_same_plan_without_batches(ledger, mode
     assert (wet.batches, dry.batches) == ((1,), ())
 
 
-def test_the_fingerprint_is_of_the_changes_and_of_nothing_else(ledger):
+def test_the_fingerprint_depends_only_on_the_changes(ledger):
     one, two = entry("acme", "a@example.com"), entry("umbrella", "b@example.com")
     base = plan_of(ledger, one, two, key="base").fingerprint
     assert plan_of(ledger, two, one, key="turned").fingerprint == base
@@ -193,7 +193,7 @@ def test_the_fingerprint_is_of_the_changes_and_of_nothing_else(ledger):
     assert len(prints) == len(other) + 1
 
 
-def test_no_choice_of_names_makes_two_plans_look_alike(make_ledger):
+def test_no_choice_of_names_makes_two_plans_look_the_same(make_ledger):
     """The fingerprint is what a person approves, and tenants name themselves."""
     ledger = make_ledger()
     whole = plan_of(ledger, entry("acme\tx", "a@example.com", scopes="y"))
@@ -202,7 +202,7 @@ def test_no_choice_of_names_makes_two_plans_look_alike(make_ledger):
 
 
 @pytest.mark.parametrize("lost", ["all", "one"])
-def test_a_staged_roster_that_was_lost_is_never_taken_for_an_empty_one(ledger, lost):
+def test_a_staged_roster_that_was_lost_is_never_read_as_an_empty_one(ledger, lost):
     put(ledger, "grants", *(grant(e, owned=True, tenant="acme") for _, e in people(3)))
     run = ready(ledger, opened(ledger), people(3))
     which = "" if lost == "all" else " WHERE email = 'user00001@example.com'"
@@ -230,8 +230,8 @@ def test_a_run_that_lost_its_lease_plans_nothing(ledger):
     assert rows(ledger, "changes") == rows(ledger, "batches") == []
 
 
-def test_a_plan_waits_for_no_reader_and_readers_wait_for_no_plan(ledger):
-    """SQLite lets one process write; who only reads must not be taken for a writer."""
+def test_plans_and_readers_do_not_wait_for_each_other(ledger):
+    """SQLite lets one process write, so a reader must not be treated as a writer."""
     run = ready(ledger, opened(ledger), people(3))
     with reading(ledger) as reader:
         reader.exec_driver_sql("SELECT count(*) FROM changes").scalar()
@@ -241,7 +241,7 @@ def test_a_plan_waits_for_no_reader_and_readers_wait_for_no_plan(ledger):
         assert runs.read_run(ledger, run.run_id).kind == "reconcile"
 
 
-def test_a_plan_that_is_asked_for_again_while_it_is_applied_blocks_no_task_for_ever(postgres_url):
+def test_planning_again_while_the_plan_is_applied_does_not_block_a_task_forever(postgres_url):
     """A task that writes holds the lease, and needs the run's record for its foreign keys."""
     ledger = open_ledger(postgres_url)
     upgrade(ledger)

@@ -1,4 +1,4 @@
-"""The plan that the database makes is the one that a loop over all mailboxes would make."""
+"""The database makes the same plan as a loop over all mailboxes."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_the_plan_is_what_a_loop_over_all_mailboxes_would_make(
 
 
 def require_partition(connection, run, expected) -> None:
-    """The batches hold every planned change once, and no held one."""
+    """The batches have every planned change once, and none that is held."""
     rows = connection.execute(select(batches).where(batches.c.run_id == run.run_id))
     spans = [range(row.first_seq, row.last_seq + 1) for row in rows]
     planned = [n for n, row in enumerate(expected.changes, start=1) if row[-1] == "planned"]
@@ -170,7 +170,7 @@ class Expected:
 
 
 def loop(mailboxes, standings, selection) -> Expected:
-    """The reference: every mailbox is looked at, one after the other."""
+    """The reference: it looks at every mailbox, one after the other."""
     expected, tally, ordered = Expected(), Counter(), []
     entered = foreign = unchanged = 0
     for (provider, email), box in mailboxes.items():

@@ -1,4 +1,4 @@
-"""Whole runs against the stand-in: what should become equal becomes equal, and stays so."""
+"""Whole runs against the stand-in: grants become equal to the roster, and stay so."""
 
 from bulkgrants.model import Mode, Selection
 
@@ -21,7 +21,7 @@ async def test_a_new_mailbox_gets_a_grant_and_the_next_run_finds_nothing_to_do(w
     assert "attempts" not in again.counts
 
 
-async def test_each_kind_of_drift_is_mended_and_foreign_grants_are_left_alone(world):
+async def test_each_kind_of_difference_is_corrected_and_foreign_grants_are_left_alone(world):
     seed = [
         {"email": "broken@acme.example.com", "scopes": [MAIL], "grant_status": "invalid"},
         {"email": "narrow@acme.example.com", "scopes": [CALENDAR]},
@@ -84,7 +84,7 @@ async def test_a_tenant_without_delegation_is_quarantined_alone(world):
     assert again.counts["skip:tenant_quarantined"] == 500
 
 
-async def test_orphans_of_ours_get_grace_and_are_then_held_never_deleted(world):
+async def test_owned_orphans_get_grace_and_are_then_held_never_deleted(world):
     from datetime import timedelta
 
     await world.reconcile(people(3))

@@ -38,7 +38,7 @@ HOSTILE = (
 
 
 def tables(markdown: str) -> list[list[list[str]]]:
-    """Every table as a reader of Markdown sees it, each a list of rows of cells."""
+    """Every table as a Markdown reader sees it: a list of rows of cells."""
     tokens = MarkdownIt("commonmark", {"html": True}).enable("table").parse(markdown)
     found: list[list[list[str]]] = []
     for token, following in zip(tokens, [*tokens[1:], None], strict=True):
@@ -103,7 +103,7 @@ def test_hostile_cells_leave_every_table_a_table(ledger):
     ]
 
 
-def test_the_counts_are_those_of_whole_mailboxes_from_plan_to_verdict(make_ledger):
+def test_the_counts_are_of_mailboxes_from_plan_to_verification(make_ledger):
     import asyncio
 
     roster = people(6)
@@ -158,15 +158,15 @@ def test_a_run_that_only_plans_leaves_nothing_open(ledger, mode, words):
     assert report.headline == f"1 changes planned, none applied: this was {words}."
 
 
-def test_a_run_that_did_not_get_as_far_as_a_plan_says_so(ledger):
+def test_a_run_that_ended_before_its_plan_says_so(ledger):
     report = closed(ledger, opened(ledger))
     assert not report.complete
     assert report.counts == {}
-    assert "did not get as far as a plan" in report.markdown
+    assert "the run ended before it had a plan" in report.markdown
     assert tables(report.markdown) == []
 
 
-def test_a_run_that_was_turned_away_says_why(ledger):
+def test_a_run_that_did_nothing_says_why(ledger):
     run = open_run(
         ledger,
         application=APPLICATION,
@@ -193,10 +193,10 @@ def test_long_lists_are_cut_and_say_so(ledger):
     plan(ledger, run, batch_size=10, now=NOW)
     report = closed(ledger, run)
     assert len(tables(report.markdown)[1]) == 1 + 50
-    assert "and more; the ledger has them all." in report.markdown
+    assert "There are more; the ledger has them all." in report.markdown
 
 
-def test_closing_gives_the_lease_back_and_a_late_run_takes_nobodys(ledger):
+def test_closing_releases_the_lease_but_not_another_runs(ledger):
     first = opened(ledger, "first")
     closed(ledger, first)
     second = lease_run(ledger, "second")

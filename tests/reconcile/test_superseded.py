@@ -1,4 +1,4 @@
-"""Whoever has lost the lease, or the batch, writes nothing more, whatever he was about to write."""
+"""A run or task that has lost the lease or the batch cannot write, whatever it was doing."""
 
 import asyncio
 
@@ -92,7 +92,7 @@ def do(ledger, claim, write) -> None:
 
 
 @pytest.mark.parametrize("write", [*LATE_WRITES, take_up, apply])
-def test_who_lost_the_lease_writes_nothing(ledger, claim, write):
+def test_a_run_that_lost_the_lease_writes_nothing(ledger, claim, write):
     lease_run(ledger, "heir", NOW + LEASE_TERM)
     before = {table: rows(ledger, table) for table in TABLES}
     with pytest.raises(Superseded, match="no longer holds"):
@@ -101,7 +101,7 @@ def test_who_lost_the_lease_writes_nothing(ledger, claim, write):
 
 
 @pytest.mark.parametrize("write", LATE_WRITES)
-def test_who_lost_the_batch_to_another_task_writes_nothing(ledger, claim, write):
+def test_a_task_that_lost_the_batch_to_another_writes_nothing(ledger, claim, write):
     claim_batch(ledger, claim.run, claim.batch, NOW)
     before = {table: rows(ledger, table) for table in TABLES}
     with pytest.raises(Superseded, match="Another task has claimed batch 1 of run late"):
@@ -110,7 +110,7 @@ def test_who_lost_the_batch_to_another_task_writes_nothing(ledger, claim, write)
 
 
 @pytest.mark.parametrize("write", LATE_WRITES)
-def test_who_has_both_writes(ledger, claim, write):
+def test_a_task_that_has_both_writes(ledger, claim, write):
     before = {table: rows(ledger, table) for table in TABLES}
     do(ledger, claim, write)
     after = {table: rows(ledger, table) for table in TABLES}
@@ -118,13 +118,13 @@ def test_who_has_both_writes(ledger, claim, write):
     assert {row["application"] for row in after["leases"]} == {APPLICATION}
 
 
-async def test_a_write_that_has_begun_is_waited_for_though_its_task_is_cancelled(ledger, claim):
-    """Else it would go on in its thread, beside the last one, or beside nobody at all."""
+async def test_a_write_that_has_begun_is_awaited_even_if_its_task_is_cancelled(ledger, claim):
+    """Otherwise it would go on in its thread, at the same time as the last write."""
     recorder = Recorder(ledger, claim, lambda: NOW)
     recorder.add(ended(ledger, claim))
     with writing(ledger, claim.run, NOW):
         task = asyncio.create_task(recorder.run())
-        while recorder._events:  # noqa: ASYNC110 - taken once the write begins
+        while recorder._events:  # noqa: ASYNC110 - they are taken out when the write begins
             await asyncio.sleep(0.01)
         task.cancel()
         await asyncio.wait({task}, timeout=0.3)

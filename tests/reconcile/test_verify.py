@@ -1,4 +1,4 @@
-"""What was applied is read back, at a cost that grows with the changes alone."""
+"""Changes that were applied are read back, at a cost that depends only on their number."""
 
 import pytest
 
@@ -16,7 +16,7 @@ async def verified(world, run) -> dict[str, int]:
         return dict(await verify(world.engine, sender, run, clock=world.clock))
 
 
-async def test_what_was_changed_or_deleted_behind_our_back_is_drift(world):
+async def test_a_grant_that_another_client_changed_or_deleted_is_drift(world):
     run, made = await planned(world, people(8))
     await world.apply(run, *made.batches)
     there = world.grants()
@@ -33,7 +33,7 @@ async def test_what_was_changed_or_deleted_behind_our_back_is_drift(world):
     assert "Drift: applied, but not found so afterwards" in report.markdown
 
 
-async def test_the_cost_grows_with_the_changes_and_not_with_the_applications_grants(world):
+async def test_the_cost_depends_on_the_changes_and_not_on_the_number_of_grants(world):
     world.control.seed(3000, domain="foreign.example.com", created_at=1_600_000_000)
     run, made = await planned(world, people(250))
     await world.apply(run, *made.batches)
@@ -59,7 +59,7 @@ async def test_pages_may_be_of_any_size(make_ledger, limit_max):
     assert await verify(engine, nylas, run, clock=lambda: NOW) == {"verified": 30}
 
 
-async def test_the_same_page_for_ever_is_an_error_and_no_endless_loop(make_ledger):
+async def test_a_page_that_repeats_is_an_error_and_not_an_endless_loop(make_ledger):
     engine, run, made = fake_plan(make_ledger, people(30))
     nylas = FakeNylas(limit_max=10)
     await apply_batch(engine, nylas, run, *made.batches, clock=lambda: NOW)

@@ -353,7 +353,7 @@ def test_a_refusal_that_is_not_in_the_table_is_waited_for_and_has_a_sentence(pro
     error = {"status": 400, "type": "api.x", "message": "no", "provider_error": said}
     probing.control.add_fault("error", error=error, match=CUSTOM)
     assert probing.advance().probed.known.refusal is Refusal.OTHER
-    with pytest.raises(NotPropagated, match="ask Nylas' support with the request id"):
+    with pytest.raises(NotPropagated, match="ask Nylas' support, quoting the request id"):
         probing.wait()
 
 
@@ -499,6 +499,6 @@ def test_without_a_canary_the_table_is_named(journey):
     journey.take_up()
     journey.consent()
     journey.sleep(MICROSOFT.floor)
-    with pytest.raises(Misconfigured, match="names no canary; write the address of one of its"):
+    with pytest.raises(Misconfigured, match="does not name a canary; write the address of"):
         journey.advance()
     assert journey.outcomes() == []

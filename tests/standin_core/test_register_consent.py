@@ -172,7 +172,7 @@ def test_tenants_with_the_same_application_and_tenant_have_one_credential(ask, s
 def test_a_taken_name_is_said_where_the_contents_cannot_be_replaced(ask, sender, ledger, before):
     held = ask(*before)
     record = recorded(ledger)
-    with pytest.raises(Misconfigured, match=r"'umbra' exists .* another name, or name a conn"):
+    with pytest.raises(Misconfigured, match=r"'umbra' exists .* another name, or set `secret"):
         ask(None, "contoso.onmicrosoft.com")
     assert recorded(ledger) == record
     assert ask(*before) == Registered(held.credential_id, Registration.KEPT)

@@ -1,4 +1,4 @@
-"""Batches for tests: planned, spoilt by faults, and checked when all is over."""
+"""Batches for tests: plans them, asks for faults, and checks the ledger at the end."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def require_settled(world, count: int, *, killed: bool = False) -> None:
 
 
 class Watching:
-    """Notes when each call left and when it was answered, with what."""
+    """A sender that notes when each call was sent, when it was answered, and how."""
 
     def __init__(self, sender) -> None:
         self.sender = sender
@@ -92,7 +92,7 @@ def fake_plan(make_ledger, roster):
 
 
 def plan_of(engine, *entries_, grants=(), mode=Mode.APPLY, selection=None, key="night") -> Plan:
-    """What is planned for these entries and grants, in a run that is closed afterwards."""
+    """The plan for these entries and grants, made by a run that is closed afterwards."""
     run = opened(engine, key, mode=mode, selection=selection)
     ready(engine, run)
     for table, found in (("entries", entries_), ("grants", grants)):

@@ -1,4 +1,4 @@
-"""Asks a server for a page letter by letter, as no HTTP client would, and takes the page apart."""
+"""Sends requests that a normal HTTP client would not send, and takes the answered page apart."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back."""
+    """A server's answer."""
 
     status: int
     headers: dict[str, str]
@@ -33,7 +33,7 @@ class Outline(HTMLParser):
 
     elements: list[tuple[str, tuple[tuple[str, str | None], ...]]] = field(default_factory=list)
     texts: dict[str, list[str]] = field(default_factory=dict)
-    """By the element that contains them."""
+    """The texts, by the element that contains them."""
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class Outline(HTMLParser):
 
     @property
     def words(self) -> str:
-        """All that is read, without the style sheet."""
+        """All text that a reader sees, without the style sheet."""
         said = [text for tag, texts in self.texts.items() if tag != "style" for text in texts]
         return " ".join(" ".join(said).split())
 

@@ -41,7 +41,7 @@ def at_once(work: Callable, count: int, url: str | URL, *arguments) -> list:
 
 
 def leased(number: int, engine: Engine) -> str:
-    """The key of the run that holds the lease, or the sentence of the refusal."""
+    """The key of the run that got the lease, or the message of the error."""
     try:
         return lease_run(engine, f"run {number}").key
     except BulkgrantsError as error:
@@ -54,7 +54,7 @@ def opened_alike(number: int, engine: Engine) -> int:
 
 
 def slots(number: int, engine: Engine, ceiling: float, rounds: int) -> list[float]:
-    """The moments of all slots that this process got."""
+    """The times of all slots that this process got."""
     budget = Budget(engine, APPLICATION, ceiling)
     moments = []
     for _ in range(rounds):

@@ -1,6 +1,6 @@
 """Tenants that await consent, links for their admins, and redirects that answer them.
 
-Run as a program, it takes a redirect and never gets to the end of its transaction.
+Run as a program, it receives a redirect and hangs before its transaction ends.
 """
 
 from __future__ import annotations
@@ -101,12 +101,12 @@ def send_links(
 
 
 def take(engine: Engine, query: str, *, now: datetime = NOW) -> Received:
-    """What the ledger makes of a redirect."""
+    """Receive a redirect, and return the result."""
     return receive(engine, query, application=APPLICATION, key=state_key(API_KEY), now=now)
 
 
 def recorded(engine: Engine) -> dict[str, list[dict]]:
-    """All that an answer could change."""
+    """Everything in the ledger that an answer could change."""
     found = {}
     with engine.connect() as connection:
         for name in ("consents", "tenants", "credentials"):
@@ -117,7 +117,7 @@ def recorded(engine: Engine) -> dict[str, list[dict]]:
 
 
 def status_of(engine: Engine, link: Link) -> tuple[str, str | None]:
-    """Of the link's consent, and what its tenant awaits."""
+    """The status of the link's consent, and what its tenant awaits."""
     found = recorded(engine)
     (consent,) = (one for one in found["consents"] if one["id"] == link.consent_id)
     (tenant,) = (one for one in found["tenants"] if one["tenant"] == link.tenant)

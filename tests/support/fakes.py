@@ -25,9 +25,9 @@ class FakeNylas:
     calls: Counter[str] = field(default_factory=Counter)
     limit_max: int = 200
     before: Callable[[object], None] = lambda call: None
-    """Called before each call; may change the world, or raise what the sender shall raise."""
+    """Called before each call; may change the fake, or raise what the sender should raise."""
     after: Callable[[object], None] = lambda call: None
-    """The same, once the call has done its work."""
+    """The same, after the call has done its work."""
     clock: Iterator[int] = field(default_factory=lambda: itertools.count(1_700_000_000))
 
     def has(self, email: str, **changed) -> Grant:

@@ -57,7 +57,7 @@ class Journey:
 
     def __post_init__(self) -> None:
         self.sleep(timedelta())
-        self.control.set_limiter(policy="none")  # it runs on the wall clock, and a journey does not
+        self.control.set_limiter(policy="none")  # it uses the wall clock, and a journey does not
         self.control.set_redirect_uris(REDIRECT)
         self.control.set_microsoft_tenants(domains={"contoso.example": ENTRA})
 
@@ -74,7 +74,7 @@ class Journey:
         self.control.freeze_clock(int(self.now.timestamp()))
 
     def microsoft(self, entra: str = "common", **changed) -> None:
-        """List the tenant `contoso`, and register its credential, with an Azure app of its own."""
+        """List the tenant `contoso`, and register its credential with its own Azure app."""
         self.list(contoso(microsoft_tenant=entra, **changed))
         self.sender.send(create_connector(Provider.MICROSOFT, "connector-app", "s", "common"))
         data = {"tenant": entra, "client_id": "azure-app", "client_secret": SECRET}
@@ -183,7 +183,7 @@ class Journey:
         return self.control.grants_by_mailbox()
 
     def outcomes(self) -> list[tuple[str, str]]:
-        """Each probe that is recorded: its outcome, and the scopes that were missing."""
+        """The outcome and the missing scopes of each recorded probe."""
         return [(one["outcome"], one["missing"]) for one in self.rows("probes")]
 
 

@@ -25,7 +25,7 @@ REFUSED_TENANT = "elm"
 
 @dataclass
 class Killed:
-    """What is left of a run with one batch whose process was killed."""
+    """What a run left behind after the process of one of its batches was killed."""
 
     map_index: int | None = None
     done_before: set[str] = field(default_factory=set)
@@ -35,12 +35,12 @@ class Killed:
     grants: dict[str, dict] = field(default_factory=dict)
     grants_before: int = 0
     attempts: list[dict] = field(default_factory=list)
-    """Of this run, as the ledger has them."""
+    """The run's records in the ledger."""
     changes: list[dict] = field(default_factory=list)
 
 
 def kill_a_batch_half_way(stage: Stage, killed: Killed) -> None:
-    """Reconcile a crowd of new mailboxes against a slow API, with one SIGKILL on the way."""
+    """Reconcile many new mailboxes against a slow API, and send one SIGKILL during the run."""
     control = stage.nylas.control
     add_to_roster(stage.folder.warehouse, [{"tenant": "acme", "email": one} for one in CROWD])
     killed.grants_before = len(control.grants())
@@ -61,7 +61,7 @@ def kill_a_batch_half_way(stage: Stage, killed: Killed) -> None:
 
 
 def _kill_one(stage: Stage, ledger: Engine, killed: Killed) -> None:
-    """Kill the first batch that is found with some changes made and some not."""
+    """Kill the first batch that has made some of its changes, but not all."""
     states: dict[int, dict[str, set[str]]] = {}
     for row in _rows(
         ledger,
@@ -82,7 +82,7 @@ def _kill_one(stage: Stage, ledger: Engine, killed: Killed) -> None:
 
 
 def _rows(ledger: Engine, query: str) -> list[dict]:
-    """Rows of the killed run alone; the query calls their table `a`."""
+    """The rows of the killed run; the query calls their table `a`."""
     where = " WHERE a.run_id = (SELECT id FROM runs WHERE key = :key)"
     with ledger.connect() as connection:
         rows = connection.execute(text(query + where), {"key": f"reconcile_grants/{KILLED_RUN}"})
@@ -91,10 +91,10 @@ def _rows(ledger: Engine, query: str) -> list[dict]:
 
 @dataclass
 class Outlived:
-    """What is left of a run whose wait for consent outlived its triggerer."""
+    """What a run left behind whose wait for consent outlived its triggerer."""
 
     killed: int = 0
-    """The number of the triggerer's processes that were killed."""
+    """How many of the triggerer's processes were killed."""
     tasks: list[TaskState] = field(default_factory=list)
     standing: str = ""
     seconds: float = 0.0
@@ -102,7 +102,7 @@ class Outlived:
 
 
 def kill_the_triggerer(stage: Stage, outlived: Outlived) -> None:
-    """Ask the tenant that refused once more, and replace the triggerer while it waits."""
+    """Ask the tenant that refused again, and replace the triggerer during the wait."""
     admins = Admins(stage.airflow, stage.terminal, ASKED_AGAIN, {REFUSED_TENANT: True})
     others: list[subprocess.Popen[bytes]] = []
     answered_at = 0.0

@@ -1,4 +1,4 @@
-"""What docs/ledger.md says by hand: its text without the generated parts, and its statements."""
+"""The handwritten parts of docs/ledger.md: its text without the generated parts, and its SQL."""
 
 from __future__ import annotations
 

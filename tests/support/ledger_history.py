@@ -21,7 +21,7 @@ LATELY = datetime(2026, 3, 1, 2, 0, tzinfo=UTC)
 
 
 async def make_history(world, pem: str) -> None:
-    """Old nights, one with a task that died; a run turned away, drift, tenants on their way."""
+    """Old nights, one with a killed task; a run that did nothing, drift, tenants in onboarding."""
     known = [f"{name}@acme.example.com" for name in ("ada", "ben", "carl", "former", "eve")]
     world.control.set_directory({"acme.example.com": known})
     sender = HttpxSender(world.server.base_url, world.server.api_key)
@@ -99,7 +99,7 @@ async def closed(world, run) -> None:
 
 
 def register(world, sender, pem: str) -> None:
-    """Register the credential `sa` with the key that the stand-in has already."""
+    """Register the credential `sa` with the key that the stand-in already has."""
     data = {
         "type": "service_account",
         "project_id": "acme",

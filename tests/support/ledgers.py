@@ -1,4 +1,4 @@
-"""Runs, entries and grants put straight into a ledger, for tests of single steps."""
+"""Puts runs, entries and grants directly into a ledger, for tests of single steps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAIL = "https://www.googleapis.com/auth/gmail.readonly"
 
 
 def lease_run(engine: Engine, key: str = "night", now: datetime = NOW) -> Run:
-    """A run that holds the lease, before it is known what it is for."""
+    """A run that holds the lease, but does not know yet what it is for."""
     kind = RunKind.RECONCILE
     run_id = runs.open_record(engine, application=APPLICATION, key=key, kind=kind, now=now)
     take_lease(engine, application=APPLICATION, run_id=run_id, now=now)
@@ -38,7 +38,7 @@ def opened(
     selection: Selection | None = None,
     roster_date: date | None = None,
 ) -> Run:
-    """A run that may go on, for the newest day of its roster."""
+    """A run that may continue, for the newest day of its roster."""
     day, dated = roster_date or now.date(), roster_date is not None
     return open_run(
         engine,
@@ -53,7 +53,7 @@ def opened(
 
 
 def noted(engine: Engine, run: Run, **values: object) -> Run:
-    """The run with other values in its record, written under its own right."""
+    """The run with these values in its record, written under its own right."""
     with writing(engine, run, run.opened_at) as write:
         runs.note(write, **values)
     return runs.read_run(engine, run.run_id)
@@ -128,7 +128,7 @@ def granted(engine: Engine) -> dict[str, dict]:
 
 
 def staged(engine, application, mailboxes, standings, selection):
-    """A run that finds all that `mailboxes` and `standings` say in its ledger."""
+    """A run whose ledger has the given mailboxes and standings."""
     run = opened(engine, application=application, selection=selection)
     found = {entries: [], grants: [], escrow: [], rejects: []}
     for (provider, email), box in mailboxes.items():
@@ -160,7 +160,7 @@ def staged(engine, application, mailboxes, standings, selection):
 
 
 def _known_of(who, run, box):
-    """A row for each table that knows the mailbox."""
+    """One row for each table that has the mailbox."""
     yesterday, email = NOW - timedelta(days=1), who["email"]
     if box.entry:
         asked = {"scopes": box.entry.scopes, "credential_id": box.entry.credential_id}
@@ -198,7 +198,7 @@ def _known_of(who, run, box):
 
 
 def wait_until_blocked(ledger: Engine) -> None:
-    """Wait until another connection of this PostgreSQL database waits for a lock."""
+    """Wait until another connection to this PostgreSQL database waits for a lock."""
     waiting = text(
         "SELECT count(*) FROM pg_stat_activity "
         "WHERE wait_event_type = 'Lock' AND datname = current_database()"
@@ -208,4 +208,4 @@ def wait_until_blocked(ledger: Engine) -> None:
         with ledger.connect() as connection:
             if connection.execute(waiting).scalar():
                 return
-    raise TimeoutError("No connection waits for a lock.")
+    raise TimeoutError("No connection is waiting for a lock.")

@@ -1,4 +1,4 @@
-"""Small servers that misbehave in ways the stand-in cannot, and that keep what they were sent."""
+"""Small servers that misbehave in ways the stand-in cannot, and keep the requests they got."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ANSWER = b'{"request_id": "r", "data": [], "limit": 1}'
 
 @dataclass
 class Listener:
-    """What came in, one raw request after the other, and over how many connections."""
+    """The raw requests that came in, in order, and the number of connections."""
 
     base_url: str
     requests: list[bytes] = field(default_factory=list)
@@ -35,18 +35,18 @@ Answer = Callable[[socket.socket], None]
 
 
 def plain(body: bytes = ANSWER, status: str = "200 OK", headers: str = "") -> Answer:
-    """An ordinary answer."""
+    """Send an ordinary answer."""
     head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{headers}\r\n".encode()
     return lambda client: client.sendall(head + body)
 
 
 def silent(client: socket.socket) -> None:
-    """No answer within any sensible time."""
+    """Do not answer within any reasonable time."""
     time.sleep(2)
 
 
 def dripping(client: socket.socket) -> None:
-    """A body that comes a byte at a time, always just before a read would time out."""
+    """Send a body one byte at a time, always just before a read would time out."""
     client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 400\r\n\r\n")
     for _ in range(60):
         time.sleep(0.05)
@@ -54,12 +54,12 @@ def dripping(client: socket.socket) -> None:
 
 
 def reset(client: socket.socket) -> None:
-    """The connection is dropped instead of an answer."""
+    """Drop the connection instead of answering."""
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
 
 
 def endless(client: socket.socket) -> None:
-    """A body that is longer than anything sensible."""
+    """Send a body that is longer than any reasonable answer."""
     client.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
     piece = b"100000\r\n" + b"x" * 0x100000 + b"\r\n"
     for _ in range(64):
@@ -67,7 +67,7 @@ def endless(client: socket.socket) -> None:
 
 
 def gibberish(client: socket.socket) -> None:
-    """Bytes that are not HTTP."""
+    """Send bytes that are not HTTP."""
     client.sendall(b"SSH-2.0-OpenSSH_9.9\r\n")
     client.shutdown(socket.SHUT_RDWR)
 

@@ -1,4 +1,4 @@
-"""A notifier that writes what it is told into a file, as another process of Airflow may read it."""
+"""A notifier that writes messages to a file, so that the test can read them in another process."""
 
 import json
 from pathlib import Path

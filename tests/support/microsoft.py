@@ -86,7 +86,7 @@ def consent(world, name: str) -> None:
 
 @contextmanager
 def held(world, name: str) -> Iterator[Writing[Hold]]:
-    """A transaction of an onboarding run that then lets the tenant go."""
+    """A transaction of an onboarding run that then releases the tenant."""
     hold = Hold(APPLICATION, name, "onboard")
     with writing(world.engine, hold, world.now) as write:
         yield write
@@ -105,7 +105,7 @@ def ask(world, write: Writing[Hold]) -> int:
 
 
 def withdraw(world, name: str) -> None:
-    """The admin takes the consent back at Microsoft; the tenant's grants break."""
+    """The admin withdraws the consent at Microsoft, so the tenant's grants become invalid."""
     world.control.withdraw_consent(f"{name}.example.com", AZURE_APP)
 
 
@@ -115,7 +115,7 @@ def become_ready(world, name: str) -> None:
 
 
 def send_back(world, name: str, awaiting: Awaiting) -> None:
-    """Let the tenant wait, as if another process had seen to it."""
+    """Let the tenant wait, as if another process had recorded that."""
     with world.engine.begin() as connection:
         connection.execute(
             update(tenants).where(tenants.c.tenant == name).values(awaiting=awaiting)

@@ -1,4 +1,4 @@
-"""Senders for tests of the work without Airflow: plain httpx, the same exchange as the hooks."""
+"""Senders for tests without Airflow: they use plain httpx and send the same as the hooks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nylas_standin.client import Control
 
 
 class HttpxSender:
-    """A Sender on an httpx client, with the control plane of the stand-in that it sends to."""
+    """A sender on an httpx client, with the control plane of the stand-in that it sends to."""
 
     def __init__(self, base_url: str, api_key: str, timeout: float = 10.0) -> None:
         self.base_url, self.api_key = base_url, api_key
@@ -34,7 +34,7 @@ class HttpxSender:
 
 
 class AsyncHttpxSender:
-    """An AsyncSender on an httpx client."""
+    """An async sender on an httpx client."""
 
     def __init__(self, client: httpx.AsyncClient, api_key: str) -> None:
         self._client, self._api_key = client, api_key

@@ -1,1 +1,1 @@
-"""Azure apps: what their exported manifest says, and what keeps them from serving bulk grants."""
+"""Azure apps: reads their exported manifest and finds what prevents bulk grants."""

@@ -1,4 +1,4 @@
-"""Reads an exported Azure app manifest, in either of the two forms that Azure has given it."""
+"""Reads an exported Azure app manifest, in either of the two forms that Azure has used."""
 
 from __future__ import annotations
 
@@ -25,34 +25,34 @@ from bulkgrants.text import bounded, first_fault, read_json
 M = TypeVar("M")
 
 MAX_BYTES = 1024 * 1024
-"""Many times what an exported manifest weighs."""
+"""Many times the size of a real manifest."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClientSecret:
-    """What a manifest tells of a client secret; its value and hint are not read."""
+    """What a manifest says about a client secret; the secret's value and hint are not read."""
 
     label: str
-    """Its secret id where it has one, else its place in the list."""
+    """Its secret id if it has one, otherwise its place in the list."""
     expires: datetime | None
-    """In UTC; None where the manifest does not say."""
+    """In UTC; None if the manifest does not say."""
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What the preflight looks at of an Azure app."""
+    """The parts of an Azure app that the preflight checks."""
 
     token_version: int | None
     audience: str | None
     permissions: frozenset[Permission]
     web_redirects: frozenset[str]
     other_redirects: frozenset[str]
-    """Those of single-page, mobile and desktop apps."""
+    """Redirect URIs of single-page, mobile and desktop apps."""
     secrets: tuple[ClientSecret, ...]
 
 
 class _Part(BaseModel):
-    """Azure writes null for what is not set; unknown fields are ignored."""
+    """A part of a manifest. Azure writes null for what is not set; unknown fields are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -114,14 +114,14 @@ class _Exported(_Part):
 
 
 class _Unusable(Exception):
-    """What is wrong with the manifest."""
+    """The manifest cannot be used; the message says why."""
 
 
 def read_manifest(text: str, *, name: str) -> Manifest:
     """The manifest in the text of an exported file; unknown fields are ignored.
 
-    Raises Misconfigured, naming the file `name`, where the text is too large, not a JSON object,
-    not an app manifest, or has a field of another type than Azure writes.
+    Raises Misconfigured, with the file's `name`, if the text is too large, is not a JSON object, is
+    not an app manifest, or has a field of the wrong type.
     """
     try:
         return _manifest(_exported(text))
@@ -135,7 +135,7 @@ def read_manifest(text: str, *, name: str) -> Manifest:
 def _exported(text: str) -> _Exported:
     size = len(text.encode(errors="surrogatepass"))
     if size > MAX_BYTES:
-        raise _Unusable(f"it has {size:,} bytes, and {MAX_BYTES:,} is the most")
+        raise _Unusable(f"it has {size:,} bytes, but at most {MAX_BYTES:,} are allowed")
     try:
         exported = _Exported.model_validate(read_json(text))
     except ValidationError as error:
@@ -182,7 +182,7 @@ def _secret(one: _Password, place: int) -> ClientSecret:
     try:
         label = str(UUID(one.key_id or ""))
     except ValueError:
-        # Only an id is ever shown: people have put the secret itself into other fields.
+        # Only an id is shown, because people have put the secret itself into other fields.
         label = f"number {place}"
     ends = one.ends or one.older_ends
     return ClientSecret(label, _moment(ends) if ends else None)
@@ -194,5 +194,5 @@ def _moment(text: str) -> datetime:
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError):
         raise _Unusable(
-            f"'{bounded(text, 40)}' is not the date and time of a secret's end"
+            f"'{bounded(text, 40)}' is not a date and time at which a secret can end"
         ) from None

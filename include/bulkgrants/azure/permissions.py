@@ -1,8 +1,8 @@
-"""Which permission an id in an Azure app manifest stands for.
+"""The names of the permissions whose ids are in an Azure app manifest.
 
-The ids are Microsoft's and the same in every tenant. Those of Microsoft Graph are in its
+The ids are Microsoft's and are the same in every tenant. Those of Microsoft Graph come from its
 permissions reference (learn.microsoft.com/graph/permissions-reference); the two of Exchange Online
-are in the pages about signing in to Exchange Web Services.
+come from the pages about signing in to Exchange Web Services.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ EXCHANGE_ONLINE = "00000002-0000-0ff1-ce00-000000000000"
 
 
 class PermissionType(StrEnum):
-    """How an app holds a permission, in the manifest's words."""
+    """How an app may use a permission, in the manifest's words."""
 
     APPLICATION = "Role"
-    """By itself, for every mailbox of a tenant: what bulk grants use."""
+    """On its own, for every mailbox of a tenant. Bulk grants need these."""
     DELEGATED = "Scope"
-    """Only on behalf of a person who has signed in."""
+    """Only for a person who has signed in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Permission:
     permission_id: str
     """In lower case."""
     permission_type: str
-    """A `PermissionType`, or another word that the manifest has."""
+    """A `PermissionType`, or another word from the manifest."""
 
 
 _GRAPH_APPLICATION = {
@@ -117,14 +117,15 @@ NAMES: Mapping[Permission, str] = {
     for resource, permission_type, table in _TABLES
     for name, permission_id in table.items()
 }
-"""The name of every permission known here; an id listed under the wrong type is not known."""
+"""The name of every known permission; an id under the wrong type counts as unknown."""
 
 LEGACY = frozenset({"EAS.AccessAsUser.All", "EWS.AccessAsUser.All", "full_access_as_app"})
-"""Of Exchange's older interfaces; apps that ask for them cannot be consented to."""
+"""Permissions on Exchange's older interfaces; an admin cannot consent to an app that asks for them.
+"""
 
 
 def names(resource: str, permission_type: PermissionType) -> frozenset[str]:
-    """The names of all permissions of one API and type that are known here."""
+    """The names of all known permissions of one API and type."""
     return frozenset(
         name
         for one, name in NAMES.items()

@@ -1,6 +1,6 @@
-"""The preflight: what keeps an Azure app from serving bulk grants, told before an admin is asked.
+"""The preflight: checks an Azure app for what prevents bulk grants, before an admin is asked.
 
-Every rule and its source is in docs/azure-app.md.
+docs/azure-app.md has every rule and its source.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bulkgrants.azure.permissions import (
 from bulkgrants.text import bounded, split_scopes
 
 WARNING = timedelta(days=30)
-"""How long before its end a secret is worth a finding."""
+"""A secret that ends within this time is reported."""
 CALLBACK_PATH = "/v3/connect/callback"
 """Where Microsoft sends the admin back to Nylas."""
 
@@ -43,27 +43,27 @@ class Weight(StrEnum):
     MUST = "must"
     """Consent or grants fail until it is changed."""
     SHOULD = "should"
-    """Something works less well, will fail later, or needs a person's eye."""
+    """Something works less well, will fail later, or needs a person to look at it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing about an Azure app that a person should change or look at."""
+    """One thing in an Azure app that a person should change or look at."""
 
     weight: Weight
     what: str
     """What is wrong, in one sentence."""
     change: str
-    """What to change and where, in one sentence or two."""
+    """What to change and where, in one or two sentences."""
 
 
 def check_manifest(
     manifest: Manifest, *, required: str, base_url: str, now: datetime
 ) -> list[Finding]:
-    """Everything found in the manifest, musts first; empty where the app is fit for bulk grants.
+    """All findings, musts first; empty if the app can serve bulk grants as it is.
 
-    `required` is what the tenant needs, as `text.canonical_scopes` writes it; `base_url` is the
-    Nylas API's, whose callback the app has to list; `now` has a time zone.
+    `required` is what the tenant needs, as canonical scopes. `base_url` is the address of the Nylas
+    API; the app has to list its callback. `now` has a time zone.
     """
     findings = [
         *_audience(manifest),
@@ -91,8 +91,8 @@ def _audience(manifest: Manifest) -> Iterator[Finding]:
         said = "missing" if manifest.audience is None else f"'{bounded(manifest.audience, 60)}'"
         yield Finding(
             Weight.SHOULD,
-            f"Whom the Azure app serves is unknown to this check: `signInAudience` is {said}.",
-            f"Look at it yourself. {choose}",
+            f"This check does not know whom the Azure app serves: `signInAudience` is {said}.",
+            f"Check it yourself. {choose}",
         )
     if manifest.token_version != 2:  # noqa: PLR2004 - the name of a format, not a quantity
         said = "not set" if manifest.token_version is None else bounded(manifest.token_version, 20)
@@ -105,7 +105,7 @@ def _audience(manifest: Manifest) -> Iterator[Finding]:
 
 
 def _wanted(required: str) -> list[str]:
-    """The permissions' names, User.Read.All first; `.default` names none of its own."""
+    """Names of the required permissions, User.Read.All first; `.default` is not a permission."""
     parts = [scope.rpartition("/")[2] for scope in split_scopes(required)]
     by_spelling = {part.casefold(): part for part in ["User.Read.All", *parts]}
     return [part for spelling, part in by_spelling.items() if spelling not in {"", ".default"}]
@@ -125,8 +125,8 @@ def _permissions(manifest: Manifest, wanted: list[str]) -> Iterator[Finding]:
     if not held and not may_be_strange:
         yield Finding(
             Weight.MUST,
-            "The Azure app asks for no application permission on Microsoft Graph; delegated ones "
-            "act only for a person who signs in, and give bulk grants nothing.",
+            "The Azure app does not ask for any application permission on Microsoft Graph; "
+            "delegated ones work only for a person who signs in, and do not help bulk grants.",
             f"{_BLADE} API permissions, add what the tenant needs under Microsoft Graph, "
             "Application permissions, and have the tenant's admin consent again.",
         )
@@ -146,8 +146,8 @@ def _permissions(manifest: Manifest, wanted: list[str]) -> Iterator[Finding]:
         ids = sorted(bounded(one.permission_id, 40) for one in strange)
         yield Finding(
             Weight.SHOULD,
-            f"The Azure app asks for permissions unknown to this check: {_listed(ids)}.",
-            f"Look at it yourself. {_BLADE} API permissions and remove what is not needed.",
+            f"The Azure app asks for permissions that this check does not know: {_listed(ids)}.",
+            f"Check them yourself. {_BLADE} API permissions and remove what is not needed.",
         )
 
 
@@ -161,15 +161,15 @@ def _missing(name: str, delegated: Collection[str], *, may_be_strange: bool) -> 
     if spelling in _folded(names(GRAPH, PermissionType.DELEGATED)):
         return Finding(
             Weight.MUST,
-            f"The tenant requires {shown}, which exists only as a delegated permission and can be "
-            "in no bulk grant.",
+            f"The tenant requires {shown}, which exists only as a delegated permission, so a bulk "
+            "grant can never carry it.",
             "Remove it from what the tenant requires.",
         )
     if may_be_strange:
         return Finding(
             Weight.SHOULD,
-            f"Whether the Azure app asks for {shown} is unknown to this check.",
-            f"Look at it yourself. {_ADD}",
+            f"This check does not know whether the Azure app asks for {shown}.",
+            f"Check it yourself. {_ADD}",
         )
     return Finding(
         Weight.MUST,
@@ -184,16 +184,16 @@ def _contents(held: set[str], wanted: list[str], *, may_be_strange: bool) -> Ite
     if sends and "Mail.ReadWrite" not in held and "mail.readwrite" not in wants:
         yield Finding(
             Weight.MUST if "mail.send" in wants else Weight.SHOULD,
-            "The Azure app does not ask for the application permission Mail.ReadWrite, without "
-            "which Mail.Send sends nothing.",
+            "The Azure app does not ask for the application permission Mail.ReadWrite; Mail.Send "
+            "cannot send anything without it.",
             _ADD,
         )
-    # Where nothing is held at all, or the tenant says what it needs, that is reported already.
+    # If the app holds nothing at all, or the tenant says what it needs, that is reported already.
     if held and len(wanted) == 1 and not (may_be_strange or any(map(_is_content, held))):
         yield Finding(
             Weight.SHOULD,
-            "The Azure app asks for no application permission on mail, calendars or contacts, so "
-            "grants could read and write nothing.",
+            "The Azure app does not ask for any application permission on mail, calendars or "
+            "contacts, so its grants could not read or write anything.",
             f"Choose what the grants are for, such as Mail.ReadWrite. {_ADD}",
         )
 
@@ -204,7 +204,7 @@ def _redirects(manifest: Manifest, callback: str) -> Iterator[Finding]:
     elsewhere = " for the platform Web, only for another one"
     yield Finding(
         Weight.MUST,
-        f"The Azure app does not list Nylas's callback {bounded(callback)}"
+        f"The Azure app does not list Nylas' callback {bounded(callback)}"
         f"{elsewhere if callback in manifest.other_redirects else ''}; Microsoft would end the "
         "consent with AADSTS50011.",
         f"{_BLADE} Authentication and add exactly this address as a redirect URI of the platform "
@@ -214,7 +214,7 @@ def _redirects(manifest: Manifest, callback: str) -> Iterator[Finding]:
 
 def _secrets(secrets: tuple[ClientSecret, ...], now: datetime) -> Iterator[Finding]:
     add = (
-        f"{_BLADE} Certificates & secrets, add a new client secret, and give its value to the "
+        f"{_BLADE} Certificates & secrets, add a new client secret, and put its value into the "
         "credential at Nylas"
     )
     ended = [one for one in secrets if one.expires is not None and one.expires <= now]
@@ -231,15 +231,15 @@ def _secrets(secrets: tuple[ClientSecret, ...], now: datetime) -> Iterator[Findi
         yield Finding(
             Weight.SHOULD,
             f"The Azure app still has client secrets that have expired: {_dated(ended)}.",
-            f"{_BLADE} Certificates & secrets and remove them, once it is certain that the "
+            f"{_BLADE} Certificates & secrets and remove them once you are sure that the "
             "credential at Nylas has a newer one.",
         )
     if ending:
         yield Finding(
             Weight.SHOULD,
             f"Client secrets of the Azure app expire within {WARNING.days} days, and the grants "
-            f"of a credential that has one end with it: {_dated(ending)}.",
-            f"{add}, then remove the old one; two may be valid at once.",
+            f"of a credential that uses one of them will stop working: {_dated(ending)}.",
+            f"{add}, then remove the old one; two may be valid at the same time.",
         )
 
 

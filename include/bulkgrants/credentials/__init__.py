@@ -1,1 +1,1 @@
-"""Credentials: what a connector uses to act without each user, registered and kept up to date."""
+"""Registers credentials at Nylas, with which a connector acts without each user."""

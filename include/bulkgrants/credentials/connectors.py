@@ -1,4 +1,4 @@
-"""Makes sure that the application has the connector to which a credential belongs."""
+"""Makes sure that the application has the connector that a credential belongs to."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from bulkgrants.nylas.sending import Sender
 
 
 def ensure_connector(sender: Sender, provider: Provider, oauth_app: OAuthApp | None) -> Connector:
-    """The provider's connector; made from the OAuth application where there is none.
+    """The provider's connector; if there is none, it is made from the OAuth app.
 
-    Raises Misconfigured where one has to be made and no OAuth application is given.
+    Raises Misconfigured if it has to be made and no OAuth app is given.
     """
     found = _find(sender, provider)
     if found is not None:
@@ -22,8 +22,8 @@ def ensure_connector(sender: Sender, provider: Provider, oauth_app: OAuthApp | N
     if oauth_app is None:
         raise Misconfigured(
             f"The Nylas application has no {provider} connector. Create it in the Nylas dashboard, "
-            f"or name an Airflow connection with the client id and secret of a {provider} OAuth "
-            f"application in [bulkgrants] {provider}_connector_conn_id."
+            f"or set [bulkgrants] {provider}_connector_conn_id to an Airflow connection with the "
+            f"client id and secret of a {provider} OAuth app."
         )
     try:
         return sender.send(
@@ -32,7 +32,7 @@ def ensure_connector(sender: Sender, provider: Provider, oauth_app: OAuthApp | N
             )
         )
     except (Unavailable, RequestRefused):
-        # It may exist all the same: made by this call, or by another process a moment earlier.
+        # It may exist anyway: this call or another process may have made it a moment ago.
         found = _find(sender, provider)
         if found is None:
             raise

@@ -1,12 +1,11 @@
-"""Registers a credential at Nylas: found by name, then made, kept or rotated.
+"""Registers a credential at Nylas: looks for it by name, then creates, keeps or rotates it.
 
-Whatever happens in between, running it again ends in the same state. If the process dies between
-the call and the record, the next run finds the credential by its name, does not know its contents,
-and sends the contents that it should have.
+It is safe to repeat at any point. If the process dies between the call and the record, the next run
+finds the credential by its name, does not know its contents, and sends the ones it should have.
 
-Nylas takes new contents for an `adminconsent` credential only with a client id and secret in them.
-A credential that uses the connector's own is created again instead: for the same contents Nylas
-returns the same credential.
+Nylas accepts new contents for an `adminconsent` credential only if they have a client id and secret
+of their own. A credential that uses the connector's is created again instead: for the same contents
+Nylas returns the same credential.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from bulkgrants.ports import Clock
 
 
 class Registration(StrEnum):
-    """What registering a credential came to."""
+    """What was done to register a credential."""
 
     CREATED = "created"
     KEPT = "kept"
@@ -48,7 +47,7 @@ class Registered:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A credential as it should be at Nylas. Its repr shows nothing of the contents."""
+    """A credential as it should be at Nylas. Its repr does not show the contents."""
 
     provider: Provider
     name: str
@@ -60,7 +59,7 @@ class Wanted:
 
     @property
     def replaces(self) -> bool:
-        """Whether Nylas would take the contents for a credential that it has."""
+        """Whether Nylas accepts these contents for a credential that already exists."""
         consents = self.credential_type is CredentialType.ADMIN_CONSENT
         return not consents or "client_id" in self.credential_data
 
@@ -68,11 +67,10 @@ class Wanted:
 def register(
     sender: Sender, ledger: Ledger, *, application: str, wanted: Wanted, clock: Clock
 ) -> Registered:
-    """Bring the credential to the contents that are wanted, and record it in the ledger.
+    """Make sure that the credential has the wanted contents, and record it in the ledger.
 
-    A credential with new contents also frees its tenants from quarantine. Raises Misconfigured
-    where the name is taken: by a credential of another type, or by one that cannot be brought to
-    these contents.
+    New contents also free the credential's tenants from quarantine. Raises Misconfigured if the
+    name is taken by a credential of another type, or by one whose contents cannot be changed.
     """
     existing = find_credential(sender, wanted.provider, wanted.name)
     record = records.find_credential(ledger, application, wanted.provider, wanted.name)
@@ -98,9 +96,10 @@ def register(
 def decide(
     existing: Credential | None, record: RegisteredCredential | None, wanted: Wanted
 ) -> Registration:
-    """What to do about a credential, from what Nylas has and what the ledger knows.
+    """What to do about a credential, given what Nylas has and what the ledger knows.
 
-    A credential of unknown content is rotated: Nylas never says what it holds.
+    A credential with unknown contents is rotated, because Nylas never shows what it holds. Raises
+    Misconfigured if the existing one is of another type.
     """
     if existing is None:
         return Registration.CREATED
@@ -114,7 +113,7 @@ def decide(
 
 
 def _knows(record: RegisteredCredential | None, existing: Credential, wanted: Wanted) -> bool:
-    """Whether the ledger has it that this credential holds what is wanted."""
+    """Whether the ledger says that this credential already has the wanted contents."""
     known = (existing.credential_id, wanted.fingerprint)
     return record is not None and (record.credential_id, record.fingerprint) == known
 
@@ -138,7 +137,7 @@ def _record(
 
 
 def find_credential(sender: Sender, provider: Provider, name: str) -> Credential | None:
-    """The connector's credential of that name, or None; reads as many pages as it takes."""
+    """The connector's credential with that name, or None; reads as many pages as it takes."""
     return next((one for one in _credentials(sender, provider) if one.name == name), None)
 
 
@@ -152,14 +151,17 @@ def _credentials(sender: Sender, provider: Provider) -> Iterator[Credential]:
             return
         if not fresh:
             raise Unavailable(
-                f"Nylas gave a page of {provider} credentials that it had given before; "
-                "its listing cannot be read to the end."
+                f"Nylas returned a page of {provider} credentials that it had returned before; "
+                "the listing cannot be read to the end."
             )
         seen |= {one.credential_id for one in fresh}
 
 
 def _ask(sender: Sender, wanted: Wanted, held: str | None) -> tuple[Credential, Registration]:
-    """The credential of these contents, made or given back; `held` is the id known by its name."""
+    """Create the credential, or get the one with the same contents.
+
+    `held` is the id of the credential that has this name now.
+    """
     call = create_credential(
         wanted.provider, wanted.name, wanted.credential_type, wanted.credential_data
     )
@@ -168,16 +170,16 @@ def _ask(sender: Sender, wanted: Wanted, held: str | None) -> tuple[Credential, 
     except RequestRefused as error:
         if error.status not in {HTTPStatus.BAD_REQUEST, HTTPStatus.CONFLICT}:
             raise
-        # Names are unique: it has other contents, or another process made it a moment ago.
+        # Names are unique, so it has other contents, or another process made it a moment ago.
         existing = find_credential(sender, wanted.provider, wanted.name)
         if existing is None:
             raise
-        decide(existing, None, wanted)  # raises where it is of another type
+        decide(existing, None, wanted)  # raises if it is of another type
         if not wanted.replaces:
             raise Misconfigured(
-                f"The credential '{wanted.name}' exists at Nylas with other contents, and one that "
-                "uses the connector's own client id and secret cannot be changed; give the "
-                "tenant's credential another name, or name a connection in `secret_conn_id`."
+                f"The credential '{wanted.name}' exists at Nylas with other contents, and a "
+                "credential that uses the connector's client id and secret cannot be changed; give "
+                "the tenant's credential another name, or set `secret_conn_id` to a connection."
             ) from error
         _rotate(sender, existing, wanted)
         return existing, Registration.ROTATED

@@ -1,4 +1,4 @@
-"""A credential's secret: read, checked, never shown, and recognised without being stored."""
+"""Reads and checks a credential's secret, and recognises it again without storing it."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _OptionalText = Annotated[
 
 
 class _KeyFile(BaseModel):
-    """The fields of a key file that Nylas documents; anything else in the file is not sent."""
+    """The fields of a key file that Nylas documents; others in the file are not sent."""
 
     type: Literal["service_account"]
     private_key_id: _Text
-    # Environment variables and some secrets backends keep the line ends as two characters.
+    # Environment variables and some secrets backends write a line end as two characters, \ and n.
     private_key: Annotated[_Text, AfterValidator(lambda pem: pem.replace("\\n", "\n"))]
     client_email: _Text
     project_id: _OptionalText = None
@@ -45,7 +45,7 @@ class _KeyFile(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class ServiceAccountKey:
-    """A Google service account's key file, checked. Its repr shows nothing of it."""
+    """A Google service account's key file that has been checked. Its repr does not show it."""
 
     credential_data: Mapping[str, str] = field(repr=False)
     """What is sent to Nylas."""
@@ -53,7 +53,7 @@ class ServiceAccountKey:
 
 @dataclass(frozen=True, slots=True)
 class OAuthApp:
-    """An OAuth app at the provider: a connector or an `adminconsent` credential uses it."""
+    """An OAuth app at the provider, for a connector or an `adminconsent` credential."""
 
     client_id: str
     client_secret: str = field(repr=False)
@@ -62,10 +62,10 @@ class OAuthApp:
 
 
 def service_account_key(value: Json, *, connection: str) -> ServiceAccountKey:
-    """The key in a key file, given as a JSON object or as its text.
+    """The key in a key file; `value` is a JSON object, or its text.
 
-    `connection` is the id of the Airflow connection that holds it. Raises Misconfigured, which
-    names that connection and what is wrong with the file, and nothing of its content.
+    `connection` is the id of the Airflow connection that holds it. Raises Misconfigured; the
+    message names the connection and what is wrong with the file, but shows nothing of its contents.
     """
     try:
         key_file = _KeyFile.model_validate(read_json(value) if isinstance(value, str) else value)
@@ -84,10 +84,11 @@ def service_account_key(value: Json, *, connection: str) -> ServiceAccountKey:
 
 
 def admin_consent_data(app: OAuthApp | None, microsoft_tenant: str) -> Mapping[str, str]:
-    """What an `adminconsent` credential consists of.
+    """The contents of an `adminconsent` credential.
 
-    Without an OAuth app of its own it uses the connector's. The tenant is that of the tenants
-    table, else that of the app, else `common`, to which any organisation can consent.
+    Without an OAuth app of its own it uses the connector's. The tenant comes from the tenants table
+    or, if it has none there, from the app. If neither has one, it is `common`, to which any
+    organisation can consent.
     """
     tenant = microsoft_tenant or (app.tenant if app else None) or COMMON
     own = {"client_id": app.client_id, "client_secret": app.client_secret} if app else {}
@@ -103,25 +104,25 @@ def _is_rsa_key(pem: str) -> bool:
 
 def _unusable(connection: str, why: str) -> Misconfigured:
     return Misconfigured(
-        f"The Airflow connection '{connection}' holds no usable Google service account key: {why}. "
-        "Put the whole key file, as Google Cloud gave it, into its extra under `keyfile_dict`."
+        f"The Google service account key in the Airflow connection '{connection}' cannot be used: "
+        f"{why}. Put the whole key file from Google Cloud into its extra as `keyfile_dict`."
     )
 
 
 def fingerprint_key(api_key: str) -> bytes:
     """The key for `fingerprint`, derived from the application's API key.
 
-    So no further secret has to be kept. Another API key makes every fingerprint unknown; each
-    credential is then rotated once to the secret that it already has, which changes nothing.
+    This way no further secret has to be kept. After a change of the API key no fingerprint matches,
+    so each credential is rotated once, to the secret that it already has, which changes nothing.
     """
     return hmac.new(api_key.encode(), _PURPOSE, hashlib.sha256).digest()
 
 
 def fingerprint(secret: JsonObject, key: bytes) -> str:
-    """What the ledger keeps of a secret to see that it has changed: HMAC-SHA-256, in hex.
+    """What the ledger keeps of a secret to notice that it has changed: HMAC-SHA-256, in hex.
 
-    It is keyed, so that a stolen ledger confirms no guess: from a plain hash, the holder of a list
-    of leaked secrets could find out which of them is in use.
+    It is keyed, so that a stolen ledger cannot be used to test guesses: with a plain hash, a person
+    with a list of leaked secrets could find out which of them is in use.
     """
     text = json.dumps(secret, sort_keys=True, separators=(",", ":"))
     return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()

@@ -14,7 +14,7 @@ from bulkgrants.ledger.upgrade import upgrade
 
 
 def main() -> int:
-    """Run the command; the URL may come from the environment, where no process list shows it."""
+    """Run the command. A URL in the environment does not show in the list of processes."""
     parser = argparse.ArgumentParser(prog="python -m bulkgrants.ledger", description=__doc__)
     parser.add_argument("command", choices=["upgrade"])
     parser.add_argument(

@@ -1,8 +1,8 @@
-"""One rate budget per application: evenly spaced slots, handed out from one row.
+"""One rate budget per application: evenly spaced slots that are handed out from one row.
 
 Every process that calls the API takes its slots here, so together they never exceed the budget,
-whatever window the server counts by. Refusals lower the rate for all processes, quiet time raises
-it again in small steps, and the row keeps both for the next run.
+whatever period the server counts calls over. A 429 lowers the rate for all processes, and time
+without one raises it again in small steps. The row keeps the rate for the next run.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ _FLOOR = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Slots:
-    """Moments at which calls may be sent, as waits in seconds from the moment of asking."""
+    """The times at which calls may be sent, in seconds after the request for them."""
 
     first_in: float
     spacing: float
     count: int
     asked_at: float
-    """By the database's clock, which all processes share; Unix seconds."""
+    """Unix seconds by the database's clock, which all processes share."""
 
     def waits(self) -> list[float]:
-        """Seconds to wait for each slot."""
+        """The seconds to wait for each slot."""
         return [self.first_in + self.spacing * number for number in range(self.count)]
 
 
@@ -40,14 +40,14 @@ class Budget:
     """The shared budget of one application; each process or thread may have its own instance."""
 
     def __init__(self, ledger: Ledger, application: str, ceiling: float) -> None:
-        """`ceiling` is in calls per second; a new ceiling resets the rate that refusals lowered."""
+        """`ceiling` is in calls per second; a new ceiling resets a rate that was lowered."""
         self._ledger = ledger
         self._application = application
         self.ceiling = ceiling
         self._ensured = False
 
     def reserve(self, count: int) -> Slots:
-        """Take the next `count` slots; they are spent whether or not they are used."""
+        """Take the next `count` slots; a slot that is not used is lost."""
         self._ensure()
         with self._ledger.begin() as connection:
             row, now = self._locked(connection)
@@ -62,9 +62,9 @@ class Budget:
         return Slots(first_in=first - now, spacing=1 / rate, count=count, asked_at=now)
 
     def refused(self, pause: float) -> None:
-        """Nylas refused a call as one too many: every process waits `pause` seconds and slows down.
+        """Slow down after a 429 from Nylas: every process waits `pause` seconds, then sends less.
 
-        A burst of refusals within a second lowers the rate once.
+        Several refusals within a second lower the rate only once.
         """
         self._ensure()
         with self._ledger.begin() as connection:

@@ -1,7 +1,6 @@
-"""The plan as rows, and so the work queue: changes, skips, batches, attempts, outcomes, escrow.
+"""The plan as rows: changes, skips, batches, attempts, outcomes and escrow.
 
-What a run plans, what a batch is about to do, and what came of it is written here, always under the
-right of the run or of the batch.
+The planned changes are also the work queue. Every write needs the right of the run or of the batch.
 """
 
 from __future__ import annotations
@@ -65,17 +64,17 @@ _MADE = tuple(MADE.values())
 UNCONSENTED = and_(
     changes.c.outcome == Outcome.REFUSED, changes.c.reason == Refusal.CONSENT_MISSING
 )
-"""The condition for changes that were refused because the tenant's consent is missing."""
+"""The condition that a change was refused because the tenant's consent is missing."""
 
 
 # The plan
 
 
 def require_input(write: Writing[Run]) -> None:
-    """Make sure that what the run read is still staged. Raises Unavailable.
+    """Make sure that what the run has read is still staged. Raises Unavailable.
 
-    Staging is unlogged on PostgreSQL: after a crash of the server it would look like an empty
-    roster, and every grant like an orphan.
+    Staging is unlogged on PostgreSQL, so it is empty after a crash of the server. That would look
+    like an empty roster, and every grant like an orphan.
     """
     run = write.right
     staged = write.connection.execute(
@@ -84,7 +83,7 @@ def require_input(write: Writing[Run]) -> None:
     if run.entries is None or run.observed is None or staged != run.entries:
         raise Unavailable(
             f"The staged roster of run {run.key} is incomplete ({staged} of {run.entries} "
-            "entries); clear the task that reads the roster, with everything downstream."
+            "entries); clear the task that reads the roster and all tasks downstream of it."
         )
 
 
@@ -120,7 +119,7 @@ def add_batches(write: Writing[Run], planned: int, size: int) -> None:
 
 
 def read_plan(write: Writing[Run]) -> Plan:
-    """The plan that the run has."""
+    """The plan that was made for the run."""
     run_id = write.right.run_id
     row = write.connection.execute(
         select(runs.c.fingerprint, runs.c.counts).where(runs.c.id == run_id)
@@ -135,7 +134,7 @@ def read_plan(write: Writing[Run]) -> Plan:
 
 
 def open_changes(ledger: Ledger, claim: BatchClaim, *, after: int, limit: int) -> list[OpenChange]:
-    """The next open changes of the batch, in plan order, behind the change `after`."""
+    """The next open changes of the batch after the change `after`, in plan order."""
     earlier = (
         select(func.coalesce(func.max(attempts.c.number), 0))
         .where(attempts.c.run_id == changes.c.run_id, attempts.c.seq == changes.c.seq)
@@ -166,7 +165,7 @@ def open_changes(ledger: Ledger, claim: BatchClaim, *, after: int, limit: int) -
 
 
 def intend(write: Writing[BatchClaim], numbers: Iterable[tuple[int, int]]) -> None:
-    """Record, before the calls, that these attempts (seq, number) are about to be made."""
+    """Record before the calls that these attempts (seq, number) are about to be made."""
     rows = [
         {
             "run_id": write.right.run.run_id,
@@ -182,7 +181,7 @@ def intend(write: Writing[BatchClaim], numbers: Iterable[tuple[int, int]]) -> No
 
 
 def end_attempts(write: Writing[BatchClaim], ended: Iterable[EndedAttempt]) -> None:
-    """Record, after the calls, how the attempts ended."""
+    """Record after the calls how the attempts ended."""
     rows = [
         {
             "its_seq": one.seq,
@@ -206,7 +205,7 @@ def end_attempts(write: Writing[BatchClaim], ended: Iterable[EndedAttempt]) -> N
 
 
 def finish(write: Writing[BatchClaim], done: Sequence[Done]) -> None:
-    """Write the outcomes of changes."""
+    """Record the outcomes of changes."""
     rows = [
         {
             "its_seq": one.change.seq,
@@ -230,7 +229,7 @@ def finish(write: Writing[BatchClaim], done: Sequence[Done]) -> None:
 
 
 def _ending(one: Done) -> dict[str, object]:
-    """The columns of a change that its end fills in."""
+    """The columns of a change that are written when it is done."""
     match one:
         case Granted(grant=grant):
             came = {"reason": "", "code": "", "message": ""}
@@ -257,10 +256,10 @@ def close_batch(write: Writing[BatchClaim]) -> int:
 
 
 def unconsented_tenants(write: Writing[BatchClaim]) -> list[str]:
-    """The ready tenants that this batch refused for want of consent, without a single grant.
+    """The ready tenants in this batch that were refused for missing consent and got no grant.
 
-    What happened before a tenant was last ready does not count: a batch may be applied again after
-    a new consent.
+    What happened before a tenant last became ready does not count, because a batch may be applied
+    again after a new consent.
     """
     made = changes.c.outcome.in_(_MADE)
     query = (
@@ -297,7 +296,7 @@ def _of_batch(claim: BatchClaim) -> ColumnElement[bool]:
 def read_escrow(
     write: Writing[BatchClaim], mailboxes: Collection[tuple[str, str]]
 ) -> dict[tuple[str, str], EscrowRecord]:
-    """Those of the mailboxes (provider, email) that are in escrow."""
+    """The records of those mailboxes (provider, email) that are in escrow."""
     rows = write.connection.execute(
         select(escrow).where(
             escrow.c.application == write.application,
@@ -314,7 +313,7 @@ def read_escrow(
 
 
 def put_into_escrow(write: Writing[BatchClaim], records: Iterable[EscrowRecord]) -> None:
-    """Write escrow records, over older ones of the same mailboxes."""
+    """Write escrow records, and replace older ones of the same mailboxes."""
     rows = [
         {
             "application": write.application,
@@ -340,7 +339,7 @@ def put_into_escrow(write: Writing[BatchClaim], records: Iterable[EscrowRecord])
 
 
 def take_out_of_escrow(write: Writing[BatchClaim], mailboxes: Collection[tuple[str, str]]) -> None:
-    """Forget what is in escrow of these mailboxes (provider, email)."""
+    """Delete the escrow records of these mailboxes (provider, email)."""
     if mailboxes:
         write.connection.execute(
             delete(escrow).where(
@@ -354,7 +353,7 @@ def take_out_of_escrow(write: Writing[BatchClaim], mailboxes: Collection[tuple[s
 
 
 def first_authentication(ledger: Ledger, run: Run) -> int | None:
-    """Unix seconds, by Nylas' clock, of the run's first authentication; None where it made none."""
+    """The time of the run's first authentication, or None; Unix seconds by Nylas' clock."""
     with reading(ledger) as connection:
         return connection.execute(
             select(func.min(changes.c.grant_updated_at)).where(_made_by(run))
@@ -363,7 +362,7 @@ def first_authentication(ledger: Ledger, run: Run) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class MadeChange:
-    """A change that was made, as its grant should be."""
+    """A change that was made, with what its grant should be like."""
 
     grant_id: str
     seq: int
@@ -389,7 +388,7 @@ def made_changes(write: Writing[Run], grant_ids: Collection[str]) -> dict[str, M
 def record_verifications(
     write: Writing[Run], verifications: Iterable[tuple[int, Verification]]
 ) -> None:
-    """Record what reading back has shown of changes, by their seq."""
+    """Record what reading back has shown about changes, by their seq."""
     rows = [{"its_seq": seq, "verification": verification} for seq, verification in verifications]
     if rows:
         write.connection.execute(
@@ -401,7 +400,7 @@ def record_verifications(
 
 
 def conclude_verification(write: Writing[Run]) -> Counter[str]:
-    """Changes without a result are drift; returns how many changes have each result."""
+    """Record changes without a result as drift; returns how many changes have each result."""
     made = _made_by(write.right)
     write.connection.execute(
         update(changes)

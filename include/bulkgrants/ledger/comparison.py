@@ -1,8 +1,8 @@
-"""The comparison of roster and grants: one SQL join over everything, and few rows out of it.
+"""The comparison of roster and grants: one SQL join over all of them, which returns few rows.
 
-The database compares, and Python decides about the rows that differ. The join's rows are stored
-before they are read: PostgreSQL spreads a join over several processes only where no cursor waits
-for it, and SQLite must not join while the plan is written.
+The database compares, and Python decides about the rows that differ. The join's result is stored
+before it is read, for two reasons: PostgreSQL does not use several processes for a join that is
+read through a cursor, and SQLite must not join while the plan is being written.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ _NAME = "bulkgrants_compared"
 _BLOCK = 2_000
 _ROOM = (
     "SET LOCAL work_mem = '128MB'",
-    # PostgreSQL expects many rows from the join, too many to hand over between processes
+    # PostgreSQL expects so many rows from the join that it would not use several processes
     "SET LOCAL parallel_tuple_cost = 0",
     "SET LOCAL jit = off",
 )
-"""Settings of PostgreSQL for the join, in this transaction only."""
+"""PostgreSQL's settings for the join, in this transaction only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Totals:
 
 
 def totals(write: Writing[Run]) -> Totals:
-    """Sizes of both sides; the whole roster was counted when it was staged."""
+    """The sizes of both sides. The whole roster was counted when it was staged."""
     run = write.right
 
     def size(side: FromClause) -> int:
@@ -79,9 +79,9 @@ def totals(write: Writing[Run]) -> Totals:
 
 @contextmanager
 def compared(write: Writing[Run]) -> Iterator[Compared]:
-    """The mailboxes that need attention, in a temporary table that lasts as long as the block.
+    """The mailboxes that need attention, in a temporary table that exists for the block.
 
-    Those with `differs` are candidates. Those with `adoptable` are exactly as the roster asks, but
+    Rows with `differs` are candidates. Rows with `adoptable` are exactly as the roster asks, but
     not owned yet, or recorded under another tenant.
     """
     connection, run = write.connection, write.right
@@ -100,7 +100,7 @@ def compared(write: Writing[Run]) -> Iterator[Compared]:
 def _join(run: Run, *, full: bool) -> Select[tuple[object, ...]]:
     """The full join of entries and grants, reduced to what needs attention.
 
-    SQLite does a full join by comparing every row with every other, so there it is two halves.
+    For a full join SQLite compares every row with every other, so there it is done in two halves.
     """
     desired, actual = _desired(run), _actual(run)
     same = and_(desired.c.provider == actual.c.provider, desired.c.email == actual.c.email)
@@ -147,7 +147,7 @@ def _priority(desired: FromClause, actual: FromClause) -> ColumnElement[int]:
 
 
 def _differ(desired: FromClause, actual: FromClause) -> ColumnElement[bool]:
-    """True or false, never null, whichever side is missing."""
+    """Whether the two sides differ; true or false, never null, even if one side is missing."""
     return or_(
         actual.c.email.is_(None),
         and_(desired.c.email.is_(None), actual.c.owned),
@@ -167,7 +167,10 @@ def _differ(desired: FromClause, actual: FromClause) -> ColumnElement[bool]:
 
 
 def _adoptable(desired: FromClause, actual: FromClause) -> ColumnElement[bool]:
-    """Grants to be owned, and recorded under their entry's tenant, unless the two sides differ."""
+    """Whether the grant should be owned and recorded under its entry's tenant.
+
+    It only counts if the two sides do not differ.
+    """
     return and_(
         desired.c.credential_id.is_not(None),
         actual.c.email.is_not(None),
@@ -213,8 +216,9 @@ def _selected(
 ) -> Select[tuple[object, ...]]:
     """The part of one side that the run selects.
 
-    A grant belongs to its mailbox's entry; without an entry, to the tenant of its last entry. So a
-    run for some tenants sees neither orphans of other tenants nor mailboxes that moved to them.
+    A grant belongs to the tenant of its mailbox's entry or, without an entry, to that of its last
+    entry. So a run for some tenants sees neither the orphans of other tenants nor mailboxes that
+    have moved to them.
     """
     if run.selection.mailbox is not None:
         query = query.where(side.c.email == run.selection.mailbox)
@@ -234,8 +238,8 @@ def _selected(
 def candidates(write: Writing[Run], compared: Compared) -> Iterator[list[Candidate]]:
     """The candidates in blocks, in the order in which they are to be applied.
 
-    Broken grants come first, then missing ones, then other scopes, then orphans. Foreign orphans do
-    not appear, since the project has no part in them; `totals` counts them.
+    Broken grants come first, then missing ones, then other scopes, then orphans. Foreign orphans
+    are left out, because they are not the project's business; `totals` counts them.
     """
     result = write.connection.execute(
         _query(write.right, compared).execution_options(stream_results=True, yield_per=_BLOCK)
@@ -245,7 +249,7 @@ def candidates(write: Writing[Run], compared: Compared) -> Iterator[list[Candida
 
 
 def _query(run: Run, compared: Table) -> Select[tuple[object, ...]]:
-    """The rows that differ, with everything else that a decision depends on."""
+    """The rows that differ, with all other facts that a decision depends on."""
     in_escrow = and_(
         escrow.c.application == run.application,
         escrow.c.provider == compared.c.provider,

@@ -1,7 +1,7 @@
-"""The ledger's database, on PostgreSQL or SQLite: opened, and checked for its revision.
+"""Opens the ledger's database, which is PostgreSQL or SQLite, and checks its revision.
 
-What the two databases do differently is here, so that the rest of the ledger need not know: types
-of columns, upserts, and inserts of many rows.
+This file hides the differences between the two databases from the rest of the ledger: types of
+columns, upserts, and inserts of many rows.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 from bulkgrants.errors import Misconfigured
 
 if TYPE_CHECKING:
-    import pandas as pd  # half a second to import, and only frames need it
+    import pandas as pd  # takes half a second to import, and only frames need it
 
 Ledger: TypeAlias = Engine
-"""A ledger that was opened here. The work hands it on and never runs SQL on it."""
+"""A ledger that was opened here. Other rooms pass it on and never run SQL on it."""
 Reading: TypeAlias = Connection
 """A transaction that only reads."""
 Upsert: TypeAlias = "postgresql.Insert | sqlite.Insert"
 Cell: TypeAlias = "str | int | float | bool | None"
 
 REVISION = "0003"
-"""The newest migration, which this code needs."""
+"""The newest migration; this code needs a ledger at this revision."""
 
 _BUSY_MS = 60_000
 _ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
@@ -64,56 +64,56 @@ metadata = MetaData(
     }
 )
 
-ID = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows for INTEGER keys only
+ID = BigInteger().with_variant(Integer, "sqlite")  # SQLite makes ids for INTEGER keys only
 
 
 class Exact(TypeDecorator[str]):
-    """Text that sorts and compares by code point, on PostgreSQL as on SQLite."""
+    """Text that sorts and compares by code point, both on PostgreSQL and on SQLite."""
 
     impl = Text
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[str]:
-        """Collation "C" on PostgreSQL; SQLite's default is the same order."""
+        """Collation "C" on PostgreSQL; SQLite's default order is the same."""
         collation = "C" if dialect.name == "postgresql" else None
         return dialect.type_descriptor(Text(collation=collation))
 
 
 class Moment(TypeDecorator[datetime]):
-    """A timestamp with time zone; SQLite, which knows no zones, holds it in UTC.
+    """A timestamp with time zone; in Python it is always aware and in UTC.
 
-    In Python it is always aware and in UTC.
+    SQLite has no time zones, so there it is stored in UTC.
     """
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """UTC; naive for SQLite. Raises ValueError for a naive moment."""
+        """The value in UTC; naive for SQLite. Raises ValueError for a naive value."""
         if value is None:
             return None
         if value.tzinfo is None:
-            raise ValueError(f"A moment in the ledger needs a time zone: {value!r}.")
+            raise ValueError(f"A timestamp in the ledger needs a time zone: {value!r}.")
         utc = value.astimezone(UTC)
         return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - the base class names it
-        """Aware, in UTC."""
+        """The value, aware and in UTC."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 def added_text(name: str, comment: str, length: int | None = None) -> Column[str]:
-    """A text that a later revision added: rows from before have it too, empty."""
+    """A text column that a later revision added; in older rows it is empty."""
     kind = String(length) if length else Text()
     return Column(name, kind, nullable=False, server_default="", comment=comment)
 
 
 def ledger_url(url: str | URL) -> URL:
-    """The URL with the driver that the ledger uses: psycopg 3 for PostgreSQL.
+    """The URL with the driver that the ledger uses; for PostgreSQL that is psycopg 3.
 
-    Raises Misconfigured for any other database than PostgreSQL and SQLite.
+    Raises Misconfigured for databases other than PostgreSQL and SQLite.
     """
     parsed = make_url(url)
     backend = (
@@ -127,12 +127,12 @@ def ledger_url(url: str | URL) -> URL:
         case _:
             raise Misconfigured(
                 f"The ledger runs on PostgreSQL or SQLite, not on {backend}; "
-                "point its connection to one of them."
+                "point its Airflow connection to one of them."
             )
 
 
 def open_ledger(url: str | URL) -> Ledger:
-    """The ledger, whatever its revision. Creates SQLite's file and folder."""
+    """The ledger at any revision. For SQLite, creates the file and its folder."""
     parsed = ledger_url(url)
     if parsed.get_backend_name() == "sqlite":
         if parsed.database:
@@ -145,7 +145,7 @@ def open_ledger(url: str | URL) -> Ledger:
 
 
 def _prepare_sqlite(raw: sqlite3.Connection, _record: ConnectionPoolEntry) -> None:
-    """Readers beside one writer (WAL), and transactions begun by us alone."""
+    """Let readers work beside one writer (WAL), and leave the start of transactions to us."""
     raw.isolation_level = None
     raw.execute("PRAGMA journal_mode=WAL")
     raw.execute("PRAGMA synchronous=NORMAL")
@@ -154,48 +154,48 @@ def _prepare_sqlite(raw: sqlite3.Connection, _record: ConnectionPoolEntry) -> No
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    """Take the write lock at once: a reader that becomes a writer half-way would fail, not wait."""
+    """Take the write lock at once; a reader that starts to write later would fail, not wait."""
     reads = connection.get_execution_options().get("reads_only", False)
     connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
 @contextmanager
 def reading(ledger: Ledger) -> Iterator[Reading]:
-    """A transaction that only reads, and waits for no writer."""
+    """A transaction that only reads, and does not wait for writers."""
     with ledger.execution_options(reads_only=True).connect() as connection:
         yield connection
 
 
 def require_current(engine: Ledger) -> None:
-    """Make sure the ledger is at the revision of this code.
+    """Make sure that the ledger is at the revision of this code.
 
-    A SQLite ledger is upgraded at once. A PostgreSQL ledger is upgraded by its administrator:
-    Misconfigured names the command. Raises Misconfigured too where the ledger cannot be reached.
+    A SQLite ledger is upgraded at once. A PostgreSQL ledger is upgraded by its administrator, for
+    whom Misconfigured names the command. Also raises Misconfigured if the ledger cannot be reached.
     """
     with opened(engine.execution_options(reads_only=True)) as connection:
         revision = _revision(connection)
     if revision == REVISION:
         return
     if engine.dialect.name == "sqlite":
-        from bulkgrants.ledger.upgrade import upgrade  # noqa: PLC0415 - rarely needed, and slow
+        from bulkgrants.ledger.upgrade import upgrade  # noqa: PLC0415 - rarely needed and slow
 
         upgrade(engine)
         return
     raise Misconfigured(
         f"The ledger at {shown(engine.url)} is at revision {revision or 'none'}, "
-        f"this code needs {REVISION}: run "
+        f"but this code needs {REVISION}; run "
         "`python -m bulkgrants.ledger upgrade --url …` once."
     )
 
 
 def shown(url: URL) -> str:
-    """The URL without its password, which PostgreSQL also takes as a parameter."""
+    """The URL without its password, which for PostgreSQL may also be a parameter."""
     secrets = [name for name in url.query if "password" in name]
     return url.difference_update_query(secrets).render_as_string(hide_password=True)
 
 
 def opened(engine: Ledger) -> Connection:
-    """A connection to the ledger. Raises Misconfigured where it cannot be reached."""
+    """A connection to the ledger. Raises Misconfigured if it cannot be reached."""
     try:
         return engine.connect()
     except SQLAlchemyError as error:
@@ -206,7 +206,7 @@ def opened(engine: Ledger) -> Connection:
 
 
 def _revision(connection: Connection) -> str | None:
-    """What Alembic has recorded; asking Alembic would write two lines into every task's log."""
+    """The revision, read without Alembic, which would add two lines to the log of every task."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
@@ -220,17 +220,17 @@ def upsert(connection: Connection, table: Table) -> Upsert:
 
 
 def insert_unless_there(connection: Connection, table: Table) -> Upsert:
-    """An INSERT without effect if the row's key exists already."""
+    """An INSERT that does nothing if the row's key already exists."""
     return upsert(connection, table).on_conflict_do_nothing()
 
 
 def insert_rows(
     connection: Connection, table: Table, columns: Sequence[str], rows: Iterable[Sequence[Cell]]
 ) -> int:
-    """Insert rows, streamed, within the caller's transaction; returns their number.
+    """Insert a stream of rows in the caller's transaction; returns their number.
 
-    COPY on PostgreSQL, one prepared statement on SQLite. Cells are written as they are: neither
-    defaults nor type decorators apply, so every column that needs a value is named.
+    It uses COPY on PostgreSQL, and one prepared statement on SQLite. Cells are written as they are.
+    Defaults and type decorators do not apply, so every column that needs a value has to be named.
     """
     if connection.dialect.name == "postgresql":
         return _copy(connection, table, columns, rows)
@@ -240,8 +240,8 @@ def insert_rows(
 def insert_frame(connection: Connection, table: Table, frame: pd.DataFrame) -> int:
     """`insert_rows` for a frame whose columns have the table's names; returns the number of rows.
 
-    A column holds text, whole numbers or booleans without gaps, or objects among which None is
-    null. For PostgreSQL it becomes one text, which is less work than row by row.
+    A column holds text, whole numbers or booleans without gaps, or objects in which None means
+    null. For PostgreSQL the frame becomes one text, which is faster than row by row.
     """
     if connection.dialect.name != "postgresql":
         rows = zip(*(frame[name].tolist() for name in frame.columns), strict=True)
@@ -257,7 +257,7 @@ def insert_frame(connection: Connection, table: Table, frame: pd.DataFrame) -> i
 
 
 def _copy_cells(cells: list[Cell]) -> list[str]:
-    """A column as COPY's text format writes it."""
+    """A column's cells in COPY's text format."""
     texts = ["" if cell is None else cell if isinstance(cell, str) else str(cell) for cell in cells]
     joined = "".join(texts)
     if any(character in joined for character in "\\\t\n\r"):  # rare; searching all at once is cheap

@@ -1,4 +1,4 @@
-"""Onboarding as the ledger records it: each tenant's steps, consents asked for, and probes."""
+"""The ledger's records of onboarding: each tenant's steps, its consents, and its probes."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ from bulkgrants.refusals import recorded_refusal
 from bulkgrants.text import split_scopes
 
 ATTEMPTS_FOR_ONE = 20
-"""How many attempts to answer are kept for one consent; later ones leave only a line in the log."""
+"""How many attempts to answer are kept for one consent; later ones are dropped."""
 STRAY_ATTEMPTS = 60
-"""How many attempts that belong to no consent are kept for one hour."""
+"""How many attempts that do not belong to a consent are kept for each hour."""
 ATTEMPTS_KEPT = timedelta(days=90)
-"""How long attempts that belong to no consent are kept."""
+"""How long attempts that do not belong to a consent are kept."""
 
 
 def take_up(
@@ -60,11 +60,11 @@ def take_up(
     names: Collection[str] = (),
     limit: int = 1000,
 ) -> list[Onboarding]:
-    """Record the tenants table, and hold the tenants that are not ready for the run with this key.
+    """Record the tenants table, and take tenants that are not ready for the run with this key.
 
-    Without names: at most `limit` tenants that no other run holds and that are not stopped. A
-    person who names tenants gets each of these that is not ready, even from another run, and their
-    wait begins anew; the run that held one ends by itself, as Superseded.
+    Without `names`, it takes at most `limit` tenants that are not stopped and that no other run
+    holds. If a person names tenants, it takes each of them that is not ready, even from another
+    run, and their wait starts over. A run that held one of them ends by itself with Superseded.
     """
     mine = [tenants.c.application == application, tenants.c.listed, tenants.c.enabled]
     waiting = tenants.c.awaiting.is_not(None)
@@ -99,26 +99,27 @@ def take_up(
 
 
 def read_onboarding(ledger: Ledger, application: str, tenant: str) -> Onboarding:
-    """The tenant as it stands. Raises Misconfigured where the ledger has none of that name."""
+    """The tenant's onboarding. Raises Misconfigured if the ledger does not know the tenant."""
     with reading(ledger) as connection:
         row = connection.execute(select(tenants).where(_this(application, tenant))).one_or_none()
     if row is None:
         raise Misconfigured(
-            f"The ledger does not know the tenant '{tenant}'; its connection points to another "
-            "ledger than when the tenant was taken up. Set it back, or start a new run."
+            f"The ledger does not know the tenant '{tenant}'. Its Airflow connection points to a "
+            "different ledger than when the tenant was taken up; change it back, or start a new "
+            "run."
         )
     return _onboarding(row)
 
 
 def begin_anew(write: Writing[Hold]) -> None:
-    """A person asks for the tenant again: what came of the earlier wait no longer counts."""
+    """Start the tenant's wait over because a person asked for it; earlier answers do not count."""
     _begin_anew(write.connection, _held(write), write.now)
 
 
 def consented(connection: Connection, application: str, tenant: str, now: datetime) -> None:
-    """The admin has said yes; without effect on a tenant that does not wait for it.
+    """Record that the admin has said yes; does nothing if the tenant does not await consent.
 
-    It is written by the callback, for which the consent's single-use state is the right to write.
+    The callback calls it. Its right to write is the consent's state, which can be used only once.
     """
     connection.execute(
         update(tenants)
@@ -137,7 +138,7 @@ def stop(write: Writing[Hold], why: Stop) -> None:
 
 
 def ready(write: Writing[Hold]) -> None:
-    """The canary's grant carries all it must: from now on the tenant is reconciled."""
+    """Record that the canary's grant has all required scopes, so the tenant can be reconciled."""
     write.connection.execute(
         update(tenants)
         .where(_held(write), tenants.c.awaiting == Awaiting.PROPAGATION)
@@ -153,10 +154,10 @@ def ready(write: Writing[Hold]) -> None:
 
 
 def lose_consent(write: Writing[BatchClaim], lost: Collection[str]) -> list[str]:
-    """Let ready Microsoft tenants await another consent; returns those that were ready until now.
+    """Let ready Microsoft tenants await a new consent; returns those that were ready until now.
 
-    A Google tenant has no consent to lose, and stays ready. Grants are left as they are, both in
-    the ledger and at Nylas: deleting is final, and a new consent may bring them back.
+    A Google tenant has no consent to lose and stays ready. Grants are left as they are, both in the
+    ledger and at Nylas, because deleting is final and a new consent may make them work again.
     """
     lock_tenants(write.connection, write.application, lost)
     return [tenant for tenant in lost if _lose(write.connection, write.application, tenant)]
@@ -186,7 +187,7 @@ def _lose(connection: Connection, application: str, tenant: str) -> bool:
 
 
 def current_credential_id(write: Writing[Hold], credential: str) -> str | None:
-    """The id at Nylas of a Microsoft credential, or None where it is not registered."""
+    """The id at Nylas of a Microsoft credential, or None if it is not registered."""
     return write.connection.execute(
         select(credentials.c.credential_id).where(
             credentials.c.application == write.application,
@@ -205,7 +206,7 @@ def request_consent(
     state_hash: str,
     expires_at: datetime,
 ) -> int:
-    """Record that a consent is asked for; returns its id. Links that are over expire first."""
+    """Record that a consent is asked for; returns its id. First marks old links as expired."""
     hold, now = write.right, write.now
     write.connection.execute(
         update(consents)
@@ -236,7 +237,7 @@ def request_consent(
 
 
 def asked_consents(ledger: Ledger, application: str, tenant: str, since: datetime) -> list[Consent]:
-    """The tenant's consents that were asked for since a moment, oldest first."""
+    """The tenant's consents that were asked for since then, oldest first."""
     statement = (
         select(consents)
         .where(
@@ -251,7 +252,7 @@ def asked_consents(ledger: Ledger, application: str, tenant: str, since: datetim
 
 
 def hold_needs_attention(ledger: Ledger, hold: Hold) -> tuple[bool, datetime | None]:
-    """Whether the run that waits for a consent should look, and how long it holds the tenant.
+    """Whether the run that waits for a consent should look, and until when it holds the tenant.
 
     It should look when there is an answer, when another run holds the tenant, or when the tenant
     is gone.
@@ -294,7 +295,7 @@ def answer_consent(
     admin_tenant: str = "",
     error: OAuthError | None = None,
 ) -> bool:
-    """Record the admin's answer; tells whether it is the first one, the only one that counts."""
+    """Record the admin's answer; returns whether it is the first one, since only that counts."""
     error = error or OAuthError()
     return bool(
         connection.execute(
@@ -316,7 +317,10 @@ def answer_consent(
 def note_attempt(
     connection: Connection, consent_id: int | None, verdict: str, detail: str, now: datetime
 ) -> bool:
-    """Keep an attempt, within bounds that no stranger can fill; tells whether it was kept."""
+    """Keep an attempt, unless there are too many of them; returns whether it was kept.
+
+    The page is public, so without a limit a stranger could fill the ledger.
+    """
     mine = consent_attempts.c.consent_id.is_not_distinct_from(consent_id)
     count = select(func.count()).select_from(consent_attempts).where(mine)
     if consent_id is None:
@@ -336,7 +340,7 @@ def note_attempt(
 
 
 def credential_id_of_tenant(connection: Connection, consent: Consent) -> str | None:
-    """The id of the tenant's credential as it is now."""
+    """The id of the credential that the consent's tenant has now."""
     statement = (
         select(credentials.c.credential_id)
         .join(
@@ -372,7 +376,7 @@ def record_probe(write: Writing[Hold], email: str, probed: Probed) -> None:
 
 
 def last_answered_probe(ledger: Ledger, onboarding: Onboarding) -> Probed | None:
-    """The latest probe of this wait that was answered, or None."""
+    """The latest probe in this wait that was answered, or None."""
     statement = (
         select(probes)
         .where(

@@ -1,4 +1,4 @@
-"""What a report shows of a run, read from the ledger's records."""
+"""Reads what a report shows about a run from the ledger's records."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bulkgrants.model import ChangeState, Outcome, Run, Verification
 
 @dataclass(frozen=True, slots=True)
 class RunRows:
-    """What came of single mailboxes and rows; each list holds at most as many as were asked for."""
+    """The mailboxes and rows that a report lists. The columns of each list are below its name."""
 
     lost_consent: Sequence[Row[*tuple[object, ...]]]
     """tenant"""
@@ -32,7 +32,7 @@ class RunRows:
 
 
 def planned_counts(connection: Reading, run: Run) -> dict[str, int]:
-    """The counts in the run's record: those of the plan, until the run is closed."""
+    """The counts in the run's record; until the run is closed, they are the plan's."""
     counts: dict[str, int] | None = connection.execute(
         select(runs.c.counts).where(runs.c.id == run.run_id)
     ).scalar_one()
@@ -40,7 +40,7 @@ def planned_counts(connection: Reading, run: Run) -> dict[str, int]:
 
 
 def applied_counts(connection: Reading, run: Run) -> dict[str, int]:
-    """Changes by outcome, or `held` or `open`; those that were read back by result; attempts."""
+    """Changes by outcome, or as `held` or `open`; results of reading back; and attempts."""
     mine = changes.c.run_id == run.run_id
     fate = case(
         (changes.c.state == ChangeState.DONE, changes.c.outcome),

@@ -1,11 +1,11 @@
 """The right to write: every write for a run, a batch or a tenant gets its transaction here.
 
-`writing` opens a transaction, checks in it that the right is still held, and renews it. What the
-ledger writes under a right takes a `Writing`, and only `writing` makes one: so a write without a
-right does not pass the type checker, and cannot be forgotten.
+`writing` opens a transaction, checks in it that the right is still held, and renews it. Functions
+that write under a right take a `Writing`, and only `writing` makes one. So the check cannot be
+forgotten: a write without it does not pass the type checker.
 
 - A **run** holds its application's lease: one run per application at a time, with a fencing token.
-- A **batch** belongs to the task that claimed it last; the claim stands on the run's lease.
+- A **batch** belongs to the task that claimed it last; the claim also needs the run's lease.
 - A **tenant** is held by one onboarding run at a time.
 """
 
@@ -27,8 +27,8 @@ from bulkgrants.model import BatchClaim, Hold, Run
 LEASE_TERM = timedelta(minutes=15)
 """How long a silent run keeps others out. While it works, it renews the lease far more often."""
 HOLD_TERM = timedelta(hours=6)
-"""How long a silent onboarding run keeps others from its tenant. While it waits it renews the hold
-more often; after it has failed, this is how long the tenant rests before the next try."""
+"""How long a silent onboarding run keeps other runs from its tenant. While it waits, it renews the
+hold more often. After it has failed, the tenant rests for this long before a run takes it again."""
 
 Right: TypeAlias = Run | BatchClaim | Hold
 RightT = TypeVar("RightT", bound=Right)
@@ -36,7 +36,7 @@ RightT = TypeVar("RightT", bound=Right)
 
 @dataclass(frozen=True, slots=True)
 class Writing(Generic[RightT]):
-    """A transaction under a right that was checked and renewed in it. Only `writing` makes one."""
+    """A transaction in which a right was checked and renewed. Only `writing` makes one."""
 
     connection: Connection
     right: RightT
@@ -56,7 +56,7 @@ Answering: TypeAlias = Connection
 def writing(ledger: Ledger, right: RightT, now: datetime) -> Iterator[Writing[RightT]]:
     """A transaction in which the holder of the right may write.
 
-    Raises Superseded, and writes nothing, where another process holds the right by now.
+    Raises Superseded and writes nothing if another process now holds the right.
     """
     with ledger.begin() as connection:
         match right:
@@ -74,17 +74,17 @@ def writing(ledger: Ledger, right: RightT, now: datetime) -> Iterator[Writing[Ri
 def answering(ledger: Ledger) -> Iterator[Answering]:
     """A transaction for an admin's answer, whose right to write is the consent's single-use state.
 
-    Only the first answer to a pending consent changes anything, whatever runs at the same time.
+    Only the first answer to a pending consent changes anything, even if two come at the same time.
     """
     with ledger.begin() as connection:
         yield connection
 
 
 def take_lease(ledger: Ledger, *, application: str, run_id: int, now: datetime) -> None:
-    """Take the application's lease for the run, or keep it where the run holds it already.
+    """Take the application's lease for the run, or keep it if the run already holds it.
 
-    The token, which grows with every change of hands, goes into the run's record. Raises LeaseHeld
-    while another run's lease has not expired, naming that run.
+    The token rises each time another run takes the lease; it is noted in the run's record. Raises
+    LeaseHeld, with the name of the other run, while that run's lease has not expired.
     """
     mine = leases.c.application == application
     with ledger.begin() as connection:
@@ -117,14 +117,14 @@ def take_lease(ledger: Ledger, *, application: str, run_id: int, now: datetime) 
 
 
 def release_lease(connection: Connection, run: Run, now: datetime) -> None:
-    """Give the lease back; without effect where another run holds it by now."""
+    """Release the lease; does nothing if another run now holds it."""
     connection.execute(update(leases).where(_held_by(run)).values(run_id=None, expires_at=now))
 
 
 def claim_batch(ledger: Ledger, run: Run, batch: int, now: datetime) -> BatchClaim:
     """Claim a batch, and end the claim of the task that had it before.
 
-    Raises Superseded, or Misconfigured where the run has no such batch.
+    Raises Superseded, or Misconfigured if the run has no such batch.
     """
     with writing(ledger, run, now) as write:
         row = write.connection.execute(
@@ -134,12 +134,12 @@ def claim_batch(ledger: Ledger, run: Run, batch: int, now: datetime) -> BatchCla
             .returning(batches.c.claim, batches.c.first_seq, batches.c.last_seq)
         ).one_or_none()
     if row is None:
-        raise Misconfigured(f"Run {run.key} has no batch {batch}; clear the planning task.")
+        raise Misconfigured(f"Run {run.key} has no batch {batch}; clear the task that plans.")
     return BatchClaim(run.application, run, batch, row.claim, row.first_seq, row.last_seq)
 
 
 def release_hold(ledger: Ledger, hold: Hold) -> None:
-    """The run has nothing more to do for the tenant; without effect where another one holds it."""
+    """Release the tenant, since the run is done with it; does nothing if another run holds it."""
     with ledger.begin() as connection:
         connection.execute(
             update(tenants)
@@ -151,14 +151,14 @@ def release_hold(ledger: Ledger, hold: Hold) -> None:
 def keep_hold(ledger: Ledger, hold: Hold, now: datetime) -> None:
     """Renew the hold before anything is done for the tenant outside the ledger.
 
-    Raises Superseded where another run holds the tenant.
+    Raises Superseded if another run holds the tenant.
     """
     with writing(ledger, hold, now):
         pass  # `writing` has renewed it
 
 
 def is_unheld(now: datetime) -> ColumnElement[bool]:
-    """The condition for tenants that no onboarding run holds."""
+    """The condition that no onboarding run holds the tenant."""
     return or_(tenants.c.claimed_by.is_(None), tenants.c.claimed_until <= now)
 
 
@@ -169,7 +169,7 @@ def _renew_lease(connection: Connection, run: Run, now: datetime) -> None:
     if not kept:
         raise Superseded(
             "This run no longer holds its application's lease: it is closed, or it was silent for "
-            "too long and another run took its place. It writes nothing more; start a new run."
+            "too long and another run took over. It does not write anything more; start a new run."
         )
 
 
@@ -182,14 +182,14 @@ def _require_claim(connection: Connection, claim: BatchClaim) -> None:
     if current != claim.number:
         raise Superseded(
             f"Another task has claimed batch {claim.batch} of run {claim.run.key}; "
-            "this one writes nothing more."
+            "this task does not write anything more."
         )
 
 
 def _renew_hold(connection: Connection, hold: Hold, now: datetime) -> None:
-    """Renew the hold; a tenant that no run holds is taken.
+    """Renew the hold, or take the tenant if no run holds it.
 
-    That happens to a task that a person has cleared, or that was away for too long.
+    The latter happens to a task that a person has cleared, or that was silent for too long.
     """
     free = or_(tenants.c.claimed_by == hold.run_key, is_unheld(now))
     kept = connection.execute(
@@ -199,7 +199,7 @@ def _renew_hold(connection: Connection, hold: Hold, now: datetime) -> None:
     ).rowcount
     if not kept:
         raise Superseded(
-            f"Another run is onboarding the tenant {hold.tenant} by now; this run leaves it alone."
+            f"Another run is now onboarding the tenant {hold.tenant}; this run leaves it alone."
         )
 
 

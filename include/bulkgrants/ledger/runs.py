@@ -1,4 +1,4 @@
-"""The record of each run: what it is for, how far it got, and what came of it."""
+"""The record of each run: what it is for, how far it got, and what it did."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from bulkgrants.model import Mode, Run, RunKind, Selection
 
 
 def open_record(ledger: Ledger, *, application: str, key: str, kind: RunKind, now: datetime) -> int:
-    """The id of the run with this key; creates the record if none can still be used.
+    """The id of the run with this key; creates a record unless there is one that can be used.
 
-    A run that was planned or closed is not used again: a person who wants it done anew has cleared
-    its tasks, so it gets a fresh record under the key with a number behind it.
+    A run that was planned or closed is not used again. It comes back only if a person has cleared
+    its tasks to start over, so it gets a new record whose key ends in a number.
     """
     same = (runs.c.application == application) & (
         (runs.c.key == key) | runs.c.key.startswith(f"{key} #", autoescape=True)
@@ -48,19 +48,19 @@ def open_record(ledger: Ledger, *, application: str, key: str, kind: RunKind, no
 
 
 def read_run(ledger: Ledger, run_id: int) -> Run:
-    """The run with this id. Raises Misconfigured where this ledger has none."""
+    """The run with this id. Raises Misconfigured if the ledger does not have it."""
     with reading(ledger) as connection:
         row = connection.execute(select(runs).where(runs.c.id == run_id)).one_or_none()
     if row is None:
         raise Misconfigured(
-            f"The ledger has no run {run_id}; its connection points to another ledger than when "
-            "the run was opened. Set it back, or start a new run."
+            f"The ledger has no run {run_id}. Its Airflow connection points to a different ledger "
+            "than when the run was opened; change it back, or start a new run."
         )
     return _run(row)
 
 
 def require_unplanned(write: Writing[Run]) -> None:
-    """Lock the run's record. Raises Superseded where the run is planned or closed already."""
+    """Lock the run's record. Raises Superseded if the run is already planned or closed."""
     row = write.connection.execute(
         select(runs.c.planned_at, runs.c.closed_at)
         .where(runs.c.id == write.right.run_id)
@@ -68,13 +68,13 @@ def require_unplanned(write: Writing[Run]) -> None:
     ).one()
     if row.planned_at is not None or row.closed_at is not None:
         raise Superseded(
-            f"Run {write.right.key} is planned already; to do it anew, clear its first task "
-            "with everything downstream."
+            f"Run {write.right.key} is already planned; to start over, clear its first task and "
+            "all tasks downstream of it."
         )
 
 
 def is_planned(write: Writing[Run]) -> bool:
-    """Lock the run's record and tell whether it has a plan."""
+    """Lock the run's record; returns whether the run has a plan."""
     planned_at = write.connection.execute(
         select(runs.c.planned_at)
         .where(runs.c.id == write.right.run_id)
@@ -86,15 +86,15 @@ def is_planned(write: Writing[Run]) -> bool:
 
 
 def note(write: Writing[Run], **values: object) -> None:
-    """Write columns of the run's record."""
+    """Write these columns of the run's record."""
     write.connection.execute(update(runs).where(runs.c.id == write.right.run_id).values(**values))
 
 
 @contextmanager
 def closing(ledger: Ledger, run: Run, now: datetime) -> Iterator[Connection]:
-    """The transaction that closes a run; gives the lease back first, in the order of all writes.
+    """The transaction that closes a run; the lease comes first, as in every write.
 
-    A run that has lost its lease is closed as well: `write_report` writes nothing but its record.
+    A run that has lost its lease can be closed too, since `write_report` writes only its record.
     """
     with ledger.begin() as connection:
         release_lease(connection, run, now)
@@ -113,7 +113,7 @@ def write_report(
 
 
 def newest_applied(ledger: Ledger, application: str) -> date | None:
-    """The newest roster date that was ever applied: nothing older may be applied."""
+    """The newest roster date that was ever applied; an older roster must not be applied."""
     with reading(ledger) as connection:
         return connection.execute(
             select(func.max(runs.c.roster_date)).where(

@@ -1,7 +1,7 @@
-"""Both sides of the comparison as the ledger holds them: the staged roster, and the grants.
+"""Both sides of the comparison in the ledger: the staged roster, and the grants.
 
-The roster is staged whole for each run. The grants are kept: a complete listing is staged and then
-merged in one transaction, which writes only what has changed.
+Each run stages the whole roster. The grants are kept: a complete listing is staged and then merged
+in one transaction, which writes only what has changed.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _AT_ONCE = 5_000
 
 @dataclass(frozen=True, slots=True)
 class Repeated:
-    """A staged row whose mailbox other rows name as well, with what they say."""
+    """A staged row whose mailbox is also in other rows, and a summary of all these rows."""
 
     row_number: int
     tenant: str
@@ -60,17 +60,17 @@ class Repeated:
     rows: int
     first: int
     last: int
-    """Row numbers of the first and last row of the mailbox."""
+    """The row numbers of the mailbox's first and last row."""
     a_tenant: str
     z_tenant: str
-    """The first and last tenant by name."""
+    """The first and last of their tenants, by name."""
     scopes_differ: bool
     credentials_differ: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A row of the table `rejects`, except for its run."""
+    """A row of the table `rejects`, without its run."""
 
     row_number: int
     tenant: str
@@ -82,7 +82,7 @@ class Reject:
 
 
 def clear_roster(write: Writing[Run]) -> None:
-    """Drop what is staged for the application, and the run's rejects of an earlier try."""
+    """Drop what is staged for the application, and the run's rejects from an earlier try."""
     connection = write.connection
     connection.execute(delete(entries).where(entries.c.application == write.application))
     connection.execute(delete(rejects).where(rejects.c.run_id == write.right.run_id))
@@ -101,9 +101,9 @@ def stage_rejects(write: Writing[Run], frame: pd.DataFrame) -> None:
 
 
 def analyze_roster(write: Writing[Run]) -> None:
-    """Tell PostgreSQL how much is staged.
+    """Tell PostgreSQL how many rows are staged.
 
-    Otherwise the search for duplicates, and the plan's join, expect a table of yesterday's size and
+    Otherwise the search for duplicates and the plan's join expect a table of yesterday's size and
     take ten times as long.
     """
     if write.connection.dialect.name == "postgresql":
@@ -123,11 +123,11 @@ def count_staged(write: Writing[Run]) -> tuple[int, int]:
 
 
 def repeated_rows(write: Writing[Run]) -> Iterator[list[Repeated]]:
-    """The staged rows to reject because their mailbox is named more than once, in blocks.
+    """The staged rows to reject because their mailbox is in several rows; in blocks.
 
-    If the rows of a mailbox say the same, that is all but the first; if they contradict each other,
-    all of them. Rows of two providers are about one mailbox as well, because Nylas keeps one grant
-    per address.
+    If the rows of a mailbox say the same, all but the first are rejected; if they contradict each
+    other, all of them. Rows with the same address and two providers are also about one mailbox,
+    because Nylas keeps one grant per address.
     """
     statement = _repeated(write.application).execution_options(yield_per=_AT_ONCE)
     with write.connection.execute(statement) as repeated:
@@ -151,7 +151,7 @@ def record_rejects(write: Writing[Run], rows: Sequence[Reject]) -> int:
 
 
 def drop_rejected_duplicates(write: Writing[Run]) -> None:
-    """Take the rows that the run rejected as duplicates out of the staged roster."""
+    """Remove the rows that the run rejected as duplicates from the staged roster."""
     rejected = select(rejects.c.row_number).where(
         rejects.c.run_id == write.right.run_id, rejects.c.reason.in_(_DUPLICATES)
     )
@@ -163,7 +163,7 @@ def drop_rejected_duplicates(write: Writing[Run]) -> None:
 
 
 def _repeated(application: str) -> sa.Select[*tuple[object, ...]]:
-    """The rows to reject, each with what its mailbox's other rows say."""
+    """The rows to reject, each with the summary of its mailbox's rows."""
     own = entries.c.application == application
     credential = func.coalesce(entries.c.credential_id, "")
 
@@ -215,7 +215,7 @@ class Owned:
 
 
 def own(write: Writing[BatchClaim] | Writing[Hold], granted: Iterable[Owned]) -> None:
-    """Record grants as Nylas has just returned them; from now on they are owned."""
+    """Record grants that Nylas has just returned; from now on they are owned."""
     rows = [
         {
             "application": write.application,
@@ -250,14 +250,14 @@ def clear_listing(write: Writing[Run]) -> None:
 
 
 def stage_listing(write: Writing[Run], rows: list[tuple[Cell, ...]]) -> int:
-    """Stage listed grants; returns their number. Rows are made by `listing_row`."""
+    """Stage listed grants; returns their number. `listing_row` makes the rows."""
     columns = ("application", "grant_id", "provider", "email", *_SEEN[1:])
     insert_rows(write.connection, observed, columns, rows)
     return len(rows)
 
 
 def listing_row(application: str, grant: Grant, email: str) -> tuple[Cell, ...]:
-    """A listed grant as a row of staging; `email` is normalised."""
+    """A listed grant as a row of `observed`; `email` is normalised."""
     return (
         application, grant.grant_id, grant.provider, email, grant.status, grant.scopes,
         grant.credential_id, grant.blocked, grant.created_at, grant.updated_at,
@@ -265,22 +265,22 @@ def listing_row(application: str, grant: Grant, email: str) -> tuple[Cell, ...]:
 
 
 def require_listing(write: Writing[Run], listed: int) -> None:
-    """Make sure that what was listed is still staged. Raises Unavailable.
+    """Make sure that all listed grants are still staged. Raises Unavailable.
 
-    Staging is unlogged on PostgreSQL: after a crash of the server all grants would look gone.
+    Staging is unlogged on PostgreSQL; after a crash of the server all grants would look gone.
     """
     staged = _count_observed(write)
     if staged != listed:
         raise Unavailable(
-            f"Of {listed} grants listed {staged} are still staged in the ledger; list them again."
+            f"Of {listed} listed grants, {staged} are still staged in the ledger; list them again."
         )
 
 
 def merge_listing(write: Writing[Run]) -> int:
-    """Bring `grants` in line with the staged listing; returns the number of mailboxes seen.
+    """Bring `grants` in line with the staged listing; returns the number of mailboxes in it.
 
-    Grants that the listing lacks are marked gone, within the run's selection. A grant under another
-    id than before was made by another party, so it is no longer owned.
+    Grants in the run's selection that are not in the listing are marked as gone. A grant with
+    another id than before was made by another party, so it is no longer owned.
     """
     connection, run = write.connection, write.right
     _drop_doubles(connection, run.application)
@@ -320,7 +320,7 @@ def merge_listing(write: Writing[Run]) -> int:
 def adopt(write: Writing[Run], compared: Table) -> int:
     """Own the grants that are already as the roster asks; returns their number.
 
-    Also records the tenant of each grant's entry, for the day on which it loses the entry.
+    It also records the tenant of each grant's entry, which is needed once the grant is an orphan.
     `compared` is the comparison's table, with the columns provider, email, tenant and adoptable.
     """
     named = and_(
@@ -336,10 +336,10 @@ def adopt(write: Writing[Run], compared: Table) -> int:
 
 
 def _drop_doubles(connection: Connection, application: str) -> None:
-    """One row for each mailbox: the grant that is known, else a valid one, else the newest.
+    """Keep one row for each mailbox: the known grant first, then a valid one, then the newest.
 
-    A page that was read twice brings the same grant twice. Two grants for one mailbox are against
-    the API's promise (docs/nylas-api.md, Grants), but a promise is not a key.
+    If a page was read twice, its grants are staged twice. The API promises that a mailbox has one
+    grant (docs/nylas-api.md, Grants), but two must not make the merge fail.
     """
     mine = observed.c.application == application
     doubles = connection.execute(
@@ -396,7 +396,7 @@ def _mark_gone(write: Writing[Run]) -> None:
 
 
 def forget_orphans(write: Writing[Run]) -> None:
-    """A grant that has an entry again is not an orphan, whatever part of the roster is selected."""
+    """Clear `orphan_since` of all grants that have an entry again, whatever the run selects."""
     has_entry = exists().where(
         entries.c.application == write.application,
         entries.c.provider == grants.c.provider,
@@ -412,7 +412,7 @@ def forget_orphans(write: Writing[Run]) -> None:
 
 
 def mark_orphans(write: Writing[Run], orphans: Iterable[Candidate]) -> None:
-    """Record that these grants are without an entry from now on."""
+    """Record that these grants have no entry from now on."""
     rows = [{"its_provider": one.provider, "its_email": one.email} for one in orphans]
     if rows:
         write.connection.execute(

@@ -1,7 +1,7 @@
-"""The ledger's tables, as SQLAlchemy Core; the comments are what `docs/ledger.md` says of them.
+"""The ledger's tables in SQLAlchemy Core. Their comments become `docs/ledger.md`.
 
-Every table carries the application (its Nylas client id), so that several can share a ledger.
-E-mail addresses sort and compare by code point (collation "C") on every database.
+Every table has the application (its Nylas client id), so that several can share a ledger. E-mail
+addresses sort and compare by code point (collation "C") on every database.
 """
 
 from __future__ import annotations
@@ -46,31 +46,30 @@ def _run_id(*, primary_key: bool = False) -> Column[int]:
     )
 
 
-# Laid out by hand: the meaning under the column, so that a table can be read at a glance.
+# Laid out by hand, with the meaning below each column, so that a table can be read at a glance.
 # fmt: off
 runs = Table(
     "runs", metadata,
     Column("id", ID, primary_key=True, autoincrement=True, comment="Names the run elsewhere."),
     _application(primary_key=False),
     Column("key", String(300), nullable=False,
-           comment="DAG id and run id, as in `reconcile_grants/scheduled__2026-01-31…`. It ends "
-                   "in ` #2` where a person had the DAG run done again."),
+           comment="DAG id and run id, such as `reconcile_grants/scheduled__2026-01-31…`. It ends "
+                   "in ` #2` if a person cleared the DAG run to start over."),
     Column("kind", String(20), nullable=False,
            comment="Which DAG it belongs to: `reconcile` or `audit`."),
     Column("mode", String(20), nullable=False,
-           comment="What it may do: `apply`, `dry_run` or `audit`; `audit` until it is let in."),
+           comment="What it may do: `apply`, `dry_run` or `audit`; `audit` until it begins."),
     Column("mode_reason", Text, nullable=False, default="",
-           comment="Why it did nothing at all, in one sentence; empty where it went on."),
+           comment="Why it did nothing at all, in one sentence; empty if it continued."),
     Column("roster_date", Date, comment="The roster's day; null for a table without days."),
     Column("tenants", JSON(none_as_null=True),
-           comment="The names of the tenants it is limited to; null, of SQL or of JSON, means "
-                   "all."),
+           comment="The names of the tenants it is limited to; null, in SQL or JSON, means all."),
     Column("mailbox", Text, comment="The one mailbox it is limited to; null means all."),
     Column("token", BigInteger, nullable=False, default=0,
-           comment="The lease's token. It grows from run to run in the order in which they could "
-                   "begin; 0 before that."),
+           comment="The lease's token, which rises with each run that takes the lease; 0 before "
+                   "that."),
     Column("opened_at", Moment, nullable=False,
-           comment="When it first asked to begin; it may have waited after that."),
+           comment="When it first tried to begin; it may have waited after that."),
     Column("closed_at", Moment,
            comment="When it ended; null while it is active, or if it was killed."),
     Column("entries", BigInteger,
@@ -89,17 +88,17 @@ runs = Table(
            comment="The report in Markdown, at most 50 rows of each list; null until it is "
                    "closed."),
     UniqueConstraint("application", "key"),
-    comment="One row for each run, written by every step. Keep the rows: the newest roster that "
-            "was applied is known from them.",
+    comment="One row for each run, written by every step. Keep the rows: they tell which roster "
+            "was applied last.",
 )
 
 leases = Table(
     "leases", metadata,
     _application(),
     Column("run_id", ID, comment="The run that holds the lease; null when it is free."),
-    Column("token", BigInteger, nullable=False, comment="Grows whenever the lease changes hands."),
+    Column("token", BigInteger, nullable=False, comment="Rises when another run takes the lease."),
     Column("expires_at", Moment, nullable=False,
-           comment="After that another run may take the lease; work renews it."),
+           comment="When another run may take the lease, unless the run renews it before."),
     comment="Which run may write, one row for each application.",
 )
 
@@ -109,8 +108,9 @@ budgets = Table(
     Column("next_slot", Float(53), nullable=False,
            comment="The next free slot, in Unix seconds with fractions, by the database's clock."),
     Column("per_second", Float(53), nullable=False,
-           comment="Calls a second now: what refusals have left of the ceiling."),
-    Column("ceiling", Float(53), nullable=False, comment="Calls a second, as the connection says."),
+           comment="The present rate in calls per second; each 429 from Nylas lowers it."),
+    Column("ceiling", Float(53), nullable=False,
+           comment="The highest rate in calls per second, from the Airflow connection."),
     Column("changed_at", Float(53), nullable=False,
            comment="When `per_second` last changed, in Unix seconds by the database's clock."),
     comment="The rate budget that all processes share, one row for each application.",
@@ -125,11 +125,11 @@ tenants = Table(
     Column("credential", Text, nullable=False, comment="The name of its credential at Nylas."),
     Column("secret_conn_id", Text, nullable=False,
            comment="The id of the Airflow connection with the credential's secret. Empty for "
-                   "Microsoft where the connector's own secret is used."),
+                   "Microsoft if the connector's own secret is used."),
     Column("scopes", Text, nullable=False,
-           comment="The scopes for entries that name none; empty for Microsoft."),
+           comment="The scopes for entries that do not name any; empty for Microsoft."),
     Column("grace_seconds", BigInteger, nullable=False,
-           comment="How long an orphan of ours is left alone, in seconds."),
+           comment="How long an owned orphan is left alone, in seconds."),
     Column("enabled", Boolean, nullable=False, comment="Whether anything is done for it."),
     Column("listed", Boolean, nullable=False,
            comment="Whether the tenants table still has the tenant."),
@@ -137,34 +137,34 @@ tenants = Table(
            comment="What it waits for: `consent` or `propagation`. Null when it is ready, as a "
                    "new Google tenant without a canary is at once."),
     Column("quarantined_until", Moment,
-           comment="Left alone until then; null if it never was quarantined, or was freed."),
+           comment="Until when it is left alone; null if it never was quarantined, or was freed."),
     Column("quarantine_reason", Text, nullable=False, default="",
            comment="Why it was quarantined last; empty if it never was, or was freed."),
     added_text("microsoft_tenant",
-               "The tenant's id or domain at Microsoft, or `common`. Empty for Google, and where "
-               "the connection may name it."),
-    added_text("canary", "The address of the mailbox it is probed with; empty for none."),
+               "The tenant's id or domain at Microsoft, or `common`. Empty for Google, and if the "
+               "tenants table leaves it to the connection."),
+    added_text("canary", "The address of the mailbox it is probed with; empty if there is none."),
     added_text("required_scopes",
-               "What the canary's grant must carry, sorted and separated by blanks."),
+               "The scopes that the canary's grant must carry, sorted and separated by blanks."),
     added_text("consent_scopes",
-               "What the consent link asks for instead of the Azure app's own scopes; empty for "
-               "those."),
-    added_text("azure_manifest", "The file with the Azure app's manifest; empty for none."),
+               "The scopes that the consent link asks for; empty if it asks for the Azure app's "
+               "own."),
+    added_text("azure_manifest", "The file with the Azure app's manifest; empty if there is none."),
     Column("awaiting_since", Moment,
-           comment="Since when it has waited; null once it is ready, and until `onboard_tenants` "
-                   "has taken it up."),
+           comment="When its wait began; null once it is ready, and until `onboard_tenants` has "
+                   "taken it up."),
     added_text("stopped",
                "`refused` or `expired`: it is not taken up again until a person asks for it. "
                "Otherwise empty."),
     Column("ready_at", Moment,
-           comment="When its canary's grant carried all required scopes; null before, after its "
-                   "consent was lost, and where nothing had to be probed."),
+           comment="When its canary's grant carried all required scopes; null before that, after "
+                   "its consent was lost, and if nothing had to be probed."),
     Column("claimed_by", String(300),
            comment="DAG id and run id of the onboarding run that works on it; null if none does."),
     Column("claimed_until", Moment,
-           comment="After that another onboarding run may take it; null like `claimed_by`."),
+           comment="When another onboarding run may take it; null if `claimed_by` is null."),
     comment="The tenants table of the warehouse as it was read last, and what each tenant waits "
-            "for. The view `onboarding` has it in words.",
+            "for. The view `onboarding` shows it in words.",
 )
 
 consents = Table(
@@ -176,26 +176,26 @@ consents = Table(
            comment="The credential at Nylas that the link is for."),
     Column("microsoft_tenant", Text, nullable=False,
            comment="Whose admin was asked: a tenant's id or domain, or `common` for any."),
-    Column("redirect_uri", Text, nullable=False, comment="Where the answer was to go."),
+    Column("redirect_uri", Text, nullable=False, comment="Where the answer should go."),
     Column("state_hash", String(64), nullable=False,
            comment="SHA-256 of the link's state, in hex; the state itself is not stored."),
     Column("status", String(10), nullable=False,
            comment="`pending` until the admin said yes (`given`) or no (`refused`); `expired` if "
-                   "the link was replaced unanswered; `lost` if the provider no longer honours "
-                   "the yes."),
+                   "the link was replaced before it was answered; `lost` if the provider no longer "
+                   "honours the yes."),
     Column("requested_at", Moment, nullable=False, comment="When the link was made."),
     Column("expires_at", Moment, nullable=False, comment="Until when it can be answered."),
-    Column("answered_at", Moment, comment="When it was answered; null while it is not."),
+    Column("answered_at", Moment, comment="When it was answered; null before that."),
     Column("admin_tenant", Text, nullable=False, default="",
-           comment="The tenant's id in the answer, a hint and no proof; empty if it had none."),
+           comment="The tenant's id in the answer; a hint, not a proof; empty if it had none."),
     Column("error", Text, nullable=False, default="",
-           comment="The answer's error; empty with a yes."),
+           comment="The answer's error; empty for a yes."),
     Column("error_code", Text, nullable=False, default="",
-           comment="Nylas' number for the error; empty for none."),
+           comment="Nylas' number for the error; empty if there is none."),
     Column("error_description", Text, nullable=False, default="",
-           comment="Microsoft's words, which may quote an address; empty for none."),
+           comment="Microsoft's words, which may quote an address; empty if there are none."),
     Column("error_uri", Text, nullable=False, default="",
-           comment="Microsoft's page about the error; empty for none."),
+           comment="Microsoft's page about the error; empty if there is none."),
     UniqueConstraint("state_hash"),
     Index(None, "application", "tenant"),
     comment="One row for each consent link that was made for a Microsoft tenant, and the admin's "
@@ -206,7 +206,7 @@ consent_attempts = Table(
     "consent_attempts", metadata,
     Column("id", ID, primary_key=True, autoincrement=True, comment="Names the row."),
     Column("consent_id", ID, ForeignKey("consents.id"),
-           comment="`consents.id`; null if the state was not one of ours."),
+           comment="`consents.id`; null if the state does not belong to a consent."),
     Column("at", Moment, nullable=False, comment="When it arrived."),
     Column("verdict", String(20), nullable=False,
            comment="`given`, `refused`, `repeated`, `malformed`, `too_long`, `unknown`, `used`, "
@@ -232,14 +232,13 @@ probes = Table(
                    "known."),
     Column("missing", Text, nullable=False, default="",
            comment="The required scopes that the grant lacked, separated by blanks; all of them "
-                   "without a grant."),
+                   "if there was no grant."),
     added_text("reason", "Why it was refused, as in `changes`; empty if it was not.", 40),
-    added_text("code", "The known error, such as `AADSTS65001`; empty for none or another.", 100),
+    added_text("code", "The known error, such as `AADSTS65001`; empty if there is none.", 100),
     Column("message", Text, nullable=False, default="",
-           comment="What was answered instead of a grant, at most 1000 characters; empty with "
-                   "one."),
+           comment="The answer if it was not a grant, at most 1000 characters; otherwise empty."),
     Index(None, "application", "tenant", "at"),
-    comment="One row for each time a canary's grant was asked for, to see what the provider "
+    comment="One row for each probe, which asks for the canary's grant to see what the provider "
             "honours.",
 )
 
@@ -283,7 +282,7 @@ rejects = Table(
     Column("row_number", BigInteger, nullable=False, comment="From 1, in the warehouse's order."),
     Column("tenant", Text, nullable=False, comment="As written, cut at 200 characters."),
     Column("email", Text, nullable=False,
-           comment="As written, cut at 200 characters; of duplicates the normalised address."),
+           comment="As written, cut at 200 characters; for duplicates the normalised address."),
     Column("provider", String(20), comment="The tenant's provider; null if it is unknown."),
     Column("mailbox", Exact,
            comment="The normalised address, whose grant is left alone; null if it cannot be read."),
@@ -304,11 +303,11 @@ observed = Table(
     Column("email", Exact, nullable=False, comment="The mailbox."),
     Column("status", String(10), nullable=False, comment="At Nylas: `valid` or `invalid`."),
     Column("scopes", Text, nullable=False, comment="As in `grants`."),
-    Column("credential_id", String(100), comment="The credential that made it; null without one."),
+    Column("credential_id", String(100), comment="The credential that made it; may be null."),
     Column("blocked", Boolean, nullable=False, comment="Whether Nylas has blocked it."),
-    Column("created_at", BigInteger, nullable=False, comment="Made, in Unix seconds."),
+    Column("created_at", BigInteger, nullable=False, comment="When it was made; Unix seconds."),
     Column("updated_at", BigInteger, nullable=False,
-           comment="Last authenticated, in Unix seconds."),
+           comment="When it was last authenticated; Unix seconds."),
     Index(None, "application", "provider", "email"),
     comment="The listing of grants that was read last, replaced by the next. Unlogged on "
             "PostgreSQL: empty after a crash of the server.",
@@ -324,21 +323,22 @@ grants = Table(
     Column("status", String(10), nullable=False, comment="At Nylas: `valid` or `invalid`."),
     Column("scopes", Text, nullable=False,
            comment="Sorted and separated by blanks, without the identity scopes."),
-    Column("credential_id", String(100), comment="The credential that made it; null without one."),
+    Column("credential_id", String(100), comment="The credential that made it; may be null."),
     Column("blocked", Boolean, nullable=False, comment="Whether Nylas has blocked it."),
     Column("created_at", BigInteger, nullable=False,
            comment="When it was made, in Unix seconds by Nylas' clock."),
     Column("updated_at", BigInteger, nullable=False,
            comment="When it was last authenticated, in Unix seconds by Nylas' clock."),
     Column("owned", Boolean, nullable=False, default=False,
-           comment="Whether we made it, or found it just as the roster asks."),
-    Column("tenant", Exact, comment="Of its last entry; null if it never had one."),
+           comment="Whether we made it, or found it exactly as the roster asks."),
+    Column("tenant", Exact, comment="The tenant of its last entry; null if it never had one."),
     Column("orphan_since", Moment,
-           comment="The first plan that found it, ours, without an entry; null while it has one, "
-                   "and for foreign grants."),
-    Column("gone_at", Moment, comment="The first listing without it; null while it exists."),
-    comment="The application's grants, one row for each mailbox. A grant that a listing lacks is "
-            "kept as gone until you delete it.",
+           comment="When a plan first found it, as an owned grant, without an entry; null while "
+                   "it has one, and for foreign grants."),
+    Column("gone_at", Moment,
+           comment="When a listing first did not have it; null while it exists."),
+    comment="The application's grants, one row for each mailbox. A grant that is missing from a "
+            "listing is kept as gone until you delete the row.",
 )
 
 escrow = Table(
@@ -349,13 +349,14 @@ escrow = Table(
     Column("tenant", Exact, nullable=False, comment="The entry's tenant when it was refused."),
     Column("reason", Text, nullable=False,
            comment="Why it was refused last: `mailbox_unknown` or `grant_blocked`."),
-    added_text("code", "The known error of that refusal; empty for another.", 100),
+    added_text("code", "The known error of that refusal; empty if there is none.", 100),
     added_text("message", "That refusal in a sentence, at most 400 characters; empty in old rows."),
     Column("refusals", Integer, nullable=False, comment="How often it was refused in a row."),
-    Column("first_refused_at", Moment, nullable=False, comment="The first of those refusals."),
+    Column("first_refused_at", Moment, nullable=False,
+           comment="When the first of those refusals was."),
     Column("due_at", Moment,
-           comment="Not tried before: after 6 hours, 12 hours, then daily. Null once it is given "
-                   "up, after 28 days."),
+           comment="When it may be tried again: after 6 hours, 12 hours, then daily. Null once it "
+                   "is given up, after 28 days."),
     comment="Mailboxes that were refused for a reason of their own. A row is deleted when a "
             "change succeeds, but not when the mailbox leaves the roster.",
 )
@@ -370,14 +371,14 @@ changes = Table(
     Column("email", Exact, nullable=False, comment="The mailbox."),
     Column("tenant", Exact, comment="The entry's tenant, or its last one; null if it had none."),
     Column("scopes", Text, nullable=False,
-           comment="The scopes asked for, sorted and separated by blanks; of a `revoke` those it "
-                   "has."),
+           comment="The scopes asked for, sorted and separated by blanks; for a `revoke` those "
+                   "that the grant has."),
     Column("credential_id", String(100), comment="The credential at Nylas; null for a `revoke`."),
     Column("grant_id", String(100),
            comment="The grant before the change, then the one after it; null while there is none."),
     Column("state", String(10), nullable=False,
            comment="`planned`, `held` or `done`. Runs of another mode than `apply` leave it "
-                   "`planned`; what is `held` is never applied."),
+                   "`planned`; a `held` change is never applied."),
     Column("outcome", String(10),
            comment="`granted`, `renewed`, `rescoped`, `refused` or `skipped`; null until it is "
                    "done."),
@@ -385,17 +386,17 @@ changes = Table(
                "Why it was refused (`mailbox_unknown`, `grant_blocked`, `delegation_missing`, "
                "`secret_invalid`, `consent_missing`, `tenant_misconfigured` or `other`) or "
                "skipped (`tenant_quarantined`, `awaiting_consent` or `awaiting_propagation`); "
-               "else empty.", 40),
-    added_text("code", "The known error, such as `AADSTS65001`; empty for none or another.", 100),
+               "otherwise empty.", 40),
+    added_text("code", "The known error, such as `AADSTS65001`; empty if there is none.", 100),
     Column("message", Text, nullable=False, default="",
            comment="The reason in a sentence, at most 400 characters; empty if it was not "
                    "refused or skipped."),
     Column("verified", String(10),
-           comment="What reading back showed: `verified` or `drift`. Null before, and where "
+           comment="What reading back showed: `verified` or `drift`. Null before that, and if "
                    "nothing was made."),
-    Column("done_at", Moment, comment="When it was done; null before."),
+    Column("done_at", Moment, comment="When it was done; null before that."),
     Column("grant_updated_at", BigInteger,
-           comment="When Nylas authenticated the grant, in Unix seconds; null where nothing was "
+           comment="When Nylas authenticated the grant, in Unix seconds; null if nothing was "
                    "made."),
     Index(None, "run_id", "grant_id"),
     comment="The plan of each run: one row for each intended change, and what became of it.",
@@ -426,8 +427,8 @@ batches = Table(
     Column("first_seq", BigInteger, nullable=False, comment="Its first `changes.seq`."),
     Column("last_seq", BigInteger, nullable=False, comment="Its last `changes.seq`."),
     Column("claim", Integer, nullable=False, default=0,
-           comment="How often a task has taken it up; only the last one may write."),
-    Column("closed_at", Moment, comment="When all of it was done; null before."),
+           comment="How often it was claimed; only the task with the last claim may write."),
+    Column("closed_at", Moment, comment="When all of it was done; null before that."),
     comment="The parts of a plan, one for each mapped task; only runs of mode `apply` have any.",
 )
 
@@ -443,19 +444,19 @@ attempts = Table(
            comment="When its end was recorded; null while it is active, or if the process died."),
     Column("outcome", String(20),
            comment="`granted`, `renewed`, `rescoped`, `refused` or `skipped` (nothing was sent), "
-                   "which end the change; `retried` or `stopped`, which do not. Null like "
-                   "`ended_at`."),
+                   "which end the change; `retried` or `stopped`, which do not. Null if "
+                   "`ended_at` is null."),
     Column("http_status", Integer,
-           comment="Of the answer; 0 where there was none, null like `ended_at`."),
+           comment="The answer's status; 0 if there was none, null if `ended_at` is null."),
     Column("message", Text, nullable=False, default="",
-           comment="The error in a sentence, at most 400 characters; empty for none."),
+           comment="The error in a sentence, at most 400 characters; empty if there is none."),
     comment="One row for each API call for a change, written before the call and again after it.",
 )
 
 # fmt: on
 
 STAGING = (entries, observed)
-"""Tables that hold one run's input; unlogged on PostgreSQL, as the run can always read it again."""
+"""Tables with one run's input; unlogged on PostgreSQL, because a run can always read it again."""
 
 INTERNAL = (*STAGING, batches, leases, budgets)
-"""Tables that may change with every release; readers can build on all others."""
+"""Tables that may change with any release; readers can rely on all others."""

@@ -1,4 +1,4 @@
-"""What the ledger remembers of tenants and of the credentials they use."""
+"""The ledger's records of tenants and of the credentials that they use."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def lock_tenants(
 ) -> None:
     """Lock tenants, all or those of the names, before several of them are written.
 
-    It locks them in the order of their names, as every writer does: so no two wait for each other.
+    All writers lock them in the order of their names, so that no two wait for each other.
     """
     statement = select(tenants.c.tenant).where(tenants.c.application == application)
     if names is not None:
@@ -51,17 +51,17 @@ def lock_tenants(
 
 
 def record_tenants(write: Writing[Run], listed: Iterable[Tenant]) -> None:
-    """Bring the settings in line with the tenants table, for a run that has read it.
+    """Bring the recorded tenants in line with the tenants table, for a run that has read it.
 
-    Tenants that the table lacks stay, as not listed. A new Microsoft tenant awaits its admin's
-    consent. A new Google tenant awaits the propagation of its delegation if it names a canary, by
-    which that is seen; otherwise it is ready.
+    Tenants that are not in the table are kept, as not listed. A new Microsoft tenant awaits its
+    admin's consent. A new Google tenant awaits the propagation of its delegation if it has a canary
+    to probe; without one it is ready at once.
     """
     write_settings(write.connection, write.application, listed)
 
 
 def write_settings(connection: Connection, application: str, listed: Iterable[Tenant]) -> None:
-    """`record_tenants` for onboarding, which holds no right before it has read the table."""
+    """`record_tenants` for onboarding, which does not hold a right before it has read the table."""
     lock_tenants(connection, application)
     connection.execute(
         update(tenants).where(tenants.c.application == application).values(listed=False)
@@ -106,7 +106,7 @@ def _first_awaits(tenant: Tenant) -> Awaiting | None:
 
 
 def standings(connection: Reading, application: str) -> dict[str, Standing]:
-    """How each tenant stands, by name."""
+    """The standing of each tenant, by name."""
     rows = connection.execute(select(tenants).where(tenants.c.application == application))
     return {
         row.tenant: Standing(
@@ -123,7 +123,7 @@ def standings(connection: Reading, application: str) -> dict[str, Standing]:
 def left_alone(
     ledger: Ledger, application: str, now: datetime
 ) -> tuple[dict[str, str], dict[str, Awaiting]]:
-    """Tenants in quarantine with the reason, and tenants not ready with what they await."""
+    """The tenants in quarantine, with the reason, and those not ready, with what they await."""
     with reading(ledger) as connection:
         rows = connection.execute(
             select(
@@ -138,7 +138,7 @@ def left_alone(
 
 
 def quarantine(write: Writing[BatchClaim], tenant: str, *, until: datetime, reason: str) -> None:
-    """Leave one tenant alone until a moment; the others go on."""
+    """Leave one tenant alone until then; other tenants are not affected."""
     write.connection.execute(
         update(tenants)
         .where(tenants.c.application == write.application, tenants.c.tenant == tenant)
@@ -159,7 +159,7 @@ def credential_ids(connection: Reading, application: str) -> dict[tuple[str, str
 def find_credential(
     ledger: Ledger, application: str, provider: Provider, name: str
 ) -> RegisteredCredential | None:
-    """What the ledger knows of a credential, or None."""
+    """What the ledger knows about a credential, or None."""
     statement = select(
         credentials.c.credential_id,
         credentials.c.fingerprint,
@@ -186,8 +186,8 @@ def record_credential(
 ) -> None:
     """Record a credential with new contents, and free its tenants from quarantine.
 
-    What they were quarantined for may be mended. It needs no right: registering is safe to repeat,
-    and the last one to register a credential has given Nylas what the record says.
+    The new contents may have removed the reason for the quarantine. No right is needed: registering
+    is safe to repeat, and the record always says what the last registration sent to Nylas.
     """
     written = {
         "credential_type": str(credential_type),

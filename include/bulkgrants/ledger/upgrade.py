@@ -1,4 +1,4 @@
-"""Brings a ledger to the revision of this code: Alembic's migrations, then all comments."""
+"""Upgrades a ledger to the revision of this code: Alembic's migrations, then all comments."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from bulkgrants.ledger.database import Ledger, opened
 from bulkgrants.ledger.tables import runs
 from bulkgrants.ledger.views import VIEWS
 
-_LOCK = 0x62756C6B  # "bulk": PostgreSQL's advisory lock while a revision is applied
+_LOCK = 0x62756C6B  # "bulk"; PostgreSQL's advisory lock while revisions are applied
 
 
 def upgrade(engine: Ledger) -> None:
-    """Bring the ledger to the revision of this code; several processes may do so at once.
+    """Upgrade the ledger to the revision of this code; several processes may do so at once.
 
-    Raises Misconfigured where the ledger cannot be reached.
+    Raises Misconfigured if the ledger cannot be reached.
     """
     with opened(engine) as connection, connection.begin():
         if connection.dialect.name == "postgresql":
@@ -28,10 +28,10 @@ def upgrade(engine: Ledger) -> None:
 
 
 def _write_comments(connection: Connection) -> None:
-    """Put the meaning of each table, view and column into PostgreSQL's catalogue.
+    """Write the meaning of each table, view and column into PostgreSQL's catalogue.
 
-    Every upgrade writes them all, and no revision does, so that they never differ from the code.
-    SQLite has no place for them.
+    Every upgrade writes all of them and no revision does, so they never differ from the code.
+    SQLite cannot store comments.
     """
     if connection.dialect.name != "postgresql":
         return

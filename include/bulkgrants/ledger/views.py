@@ -1,9 +1,9 @@
-"""The ledger's views: the stable interface for readers of SQL (`docs/ledger.md`).
+"""The ledger's views: the stable interface for people who query it with SQL (`docs/ledger.md`).
 
-What is here is the newest form of each view, with the meaning of its columns. The revisions make
-the views, each from a text of its own, so that a change here needs a revision that makes it too.
-A view may use those before it. Columns are named one by one, since PostgreSQL reads a star when
-the view is made and SQLite when it is asked. On SQLite `->>` is `json_extract`.
+Here is the newest form of each view, with the meaning of its columns. The revisions make the views
+from their own copies of the SQL, so a change here also needs a new revision. A view may use those
+before it. Columns are named one by one, because PostgreSQL expands a star when the view is made and
+SQLite when it is queried. On SQLite `->>` is `json_extract`.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ VIEWS: dict[str, View] = {
             "key": "DAG id and run id.",
             "kind": "`reconcile` or `audit`.",
             "mode": "`apply`, `dry_run` or `audit`.",
-            "mode_reason": "Why it did nothing at all; empty where it went on.",
+            "mode_reason": "Why it did nothing at all; empty if it continued.",
             "roster_date": "The roster's day; null for a table without days.",
             "whole": "Whether it was for every tenant and mailbox.",
-            "opened_at": "When it first asked to begin.",
-            "planned_at": "When its plan was complete; null before.",
+            "opened_at": "When it first tried to begin.",
+            "planned_at": "When its plan was complete; null before that.",
             "closed_at": "When it ended; null while it is active, or if it was killed.",
             "entries": "Entries of the whole roster; null until read.",
             "rejected": "Rejected rows of the whole roster; null until read.",
@@ -42,7 +42,7 @@ VIEWS: dict[str, View] = {
                 "Mailboxes with a grant in the listing; null until the listing is complete."
             ),
             "unchanged": "Mailboxes that were as they should be.",
-            "foreign_grants": "Grants without an entry that are not ours.",
+            "foreign_grants": "Grants without an entry that are not owned.",
             "creates": "Planned changes of kind `create`.",
             "renews": "Planned changes of kind `renew`.",
             "rescopes": "Planned changes of kind `rescope`.",
@@ -53,10 +53,10 @@ VIEWS: dict[str, View] = {
             "renewed": "Changes with the outcome `renewed`.",
             "rescoped": "Changes with the outcome `rescoped`.",
             "refused": "Changes with the outcome `refused`.",
-            "skipped": "Changes with the outcome `skipped`: planned, then overtaken.",
+            "skipped": "Changes with the outcome `skipped`: they were planned, then overtaken.",
             "left_open": "Planned changes that were not done when the run was closed.",
-            "verified": "Changes that were read back as they were made.",
-            "drifted": "Changes that were not found so when they were read back.",
+            "verified": "Changes that were found as they were made when they were read back.",
+            "drifted": "Changes that were not found as they were made when they were read back.",
             "attempts": "API calls made, or about to be made, for changes.",
         },
         query="""
@@ -107,8 +107,8 @@ VIEWS: dict[str, View] = {
         WHERE p.place = 1
     """,
     ),
-    # Tokens, not ids, tell the order: a run may wait while a later one takes the lease before it.
-    # Materialized, since PostgreSQL would otherwise count the entries anew for every orphan.
+    # Tokens, not ids, show the order: a run may wait while a later one takes the lease before it.
+    # Materialized, because PostgreSQL would otherwise count the entries again for every orphan.
     "latest_rosters": View(
         meaning="The roster that was read last, for each application. It shows no address.",
         columns={
@@ -118,8 +118,8 @@ VIEWS: dict[str, View] = {
             "entries": "How many entries it has.",
             "rejected": "How many of its rows were rejected.",
             "complete": (
-                "Whether all entries are still staged: not after a crash of PostgreSQL, until the "
-                "next run reads its roster."
+                "Whether all entries are still staged; false after a crash of PostgreSQL, until "
+                "the next run reads its roster."
             ),
         },
         query="""
@@ -147,18 +147,18 @@ VIEWS: dict[str, View] = {
         ),
         columns={
             "application": "The Nylas application, by its client id.",
-            "tenant": "The tenant, also one without entries.",
+            "tenant": "The tenant; it may have no entries.",
             "provider": "Its provider: `google` or `microsoft`.",
             "run_id": "The run that read the roster.",
             "roster_date": "The roster's day; null for a table without days.",
-            "desired": "Its entries: the sum of the next four.",
+            "desired": "How many entries it has: the sum of the next four columns.",
             "granted": (
                 "Those with a valid grant that is not blocked, whatever its scopes and credential."
             ),
             "missing": "Those without a grant.",
             "invalid": "Those whose grant is invalid and not blocked.",
             "blocked": "Those whose grant Nylas has blocked.",
-            "in_escrow": "Those in escrow or given up, whatever their grant.",
+            "in_escrow": "Those in escrow or given up, whether or not they have a grant.",
         },
         query="""
         SELECT t.application, t.tenant, t.provider, n.run_id, n.roster_date,
@@ -187,8 +187,8 @@ VIEWS: dict[str, View] = {
     ),
     "orphans": View(
         meaning=(
-            "Grants whose mailbox has no entry in the newest roster, ours and foreign. Empty while "
-            "`latest_rosters.complete` is false."
+            "Grants whose mailbox has no entry in the newest roster, both owned and foreign. Empty "
+            "while `latest_rosters.complete` is false."
         ),
         columns={
             "application": "The Nylas application, by its client id.",
@@ -199,14 +199,14 @@ VIEWS: dict[str, View] = {
             "tenant": "The tenant of its last entry; null if it never had one.",
             "grant_id": "The grant at Nylas.",
             "status": "At Nylas: `valid` or `invalid`.",
-            "owned": "Whether it is ours; if not, it is foreign.",
+            "owned": "Whether it is owned; if not, it is foreign.",
             "orphan_since": (
-                "The first plan that found it without an entry; null for foreign grants, and until "
+                "When a plan first found it without an entry; null for foreign grants, and until "
                 "a plan was made."
             ),
             "rejected": (
-                "Whether its mailbox is in a rejected row of the roster: it is then left alone, "
-                "and has no grace that ends."
+                "Whether its mailbox is in a rejected row of the roster; if so, it is left alone, "
+                "and its grace does not end."
             ),
         },
         query="""
@@ -227,9 +227,9 @@ VIEWS: dict[str, View] = {
     ),
     "fates": View(
         meaning=(
-            "What happened to each mailbox in each run, from changes, skips and rejected rows. A "
-            "mailbox that was as it should be has no row; neither has a rejected row without a "
-            "readable address."
+            "What happened to each mailbox in each run, from changes, skips and rejected rows. "
+            "There is no row for a mailbox that was as it should be, or for a rejected row "
+            "without a readable address."
         ),
         columns={
             "run_id": "`runs.id`.",
@@ -238,24 +238,24 @@ VIEWS: dict[str, View] = {
             "provider": "The provider; null for a rejected row of an unknown tenant.",
             "email": "The mailbox.",
             "tenant": "The tenant; null for an orphan that never had one.",
-            "grant_id": "The grant; null where it is not known.",
+            "grant_id": "The grant; null if it is not known.",
             "change": (
                 "The planned `create`, `renew`, `rescope` or `revoke`; null for skips and rejected "
                 "rows."
             ),
             "fate": (
                 "`granted`, `renewed`, `rescoped`, `refused`, `skipped`, `rejected`, or "
-                "`revoke held`; where the change was not done, `create planned`, `renew planned` "
+                "`revoke held`; if the change was not done, `create planned`, `renew planned` "
                 "or `rescope planned`."
             ),
-            "reason": "The `reason` of `changes`, `skips` or `rejects`; empty where all went well.",
+            "reason": "The `reason` of `changes`, `skips` or `rejects`; empty if all went well.",
             "message": "The reason in a sentence, which may quote an address; may be empty.",
             "verified": (
-                "What reading back showed: `verified` or `drift`; null where nothing was read back."
+                "What reading back showed: `verified` or `drift`; null if nothing was read back."
             ),
             "happened_at": (
-                "When the change was done; else when the plan was made; of a rejected row when the "
-                "run was opened."
+                "When the change was done; if it was not, when the plan was made; for a rejected "
+                "row, when the run was opened."
             ),
         },
         query="""
@@ -279,7 +279,7 @@ VIEWS: dict[str, View] = {
         WHERE j.mailbox IS NOT NULL
     """,
     ),
-    # Several links may be open at once, so the newest word counts and not the newest link.
+    # Several links may be open at once, so the newest answer counts, not the newest link.
     "onboarding": View(
         meaning=(
             "One row for each tenant that the tenants table lists: whether it is ready, and what "
@@ -296,8 +296,8 @@ VIEWS: dict[str, View] = {
                 "for it by name; `disabled`."
             ),
             "since": (
-                "Since when it has waited; null once it is ready, and until `onboard_tenants` has "
-                "taken it up."
+                "When its wait began; null once it is ready, and until `onboard_tenants` has taken "
+                "it up."
             ),
             "consent": "The newest `consents.status`; null if none was asked for.",
             "link_expires_at": (
@@ -311,14 +311,14 @@ VIEWS: dict[str, View] = {
                 "The error in Microsoft's words, which may quote an address; empty or null "
                 "likewise."
             ),
-            "last_probe_at": "When its canary was last probed and something answered; null before.",
+            "last_probe_at": "When a probe of its canary was last answered; null before that.",
             "missing": (
-                "The required scopes that the canary's grant lacked then; empty when it had all, "
-                "null before."
+                "The required scopes that the canary's grant lacked then; empty if it had all, "
+                "null before that."
             ),
             "ready_at": (
-                "When its canary's grant carried all required scopes; null before, after its "
-                "consent was lost, and where nothing had to be probed."
+                "When its canary's grant carried all required scopes; null before that, after its "
+                "consent was lost, and if nothing had to be probed."
             ),
         },
         query="""

@@ -1,4 +1,4 @@
-"""The words of the project as values; nothing here reads, writes or decides."""
+"""The project's terms as values; nothing in here reads, writes or decides."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mailboxes as values: their grants, what the roster asks for, and what follows from both."""
+"""Mailboxes as values: their grants, what the roster asks for, and the changes that follow."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bulkgrants.model.tenants import Standing
 
 
 class GrantStatus(StrEnum):
-    """The two states a grant can be in at Nylas."""
+    """The two states that a grant can have at Nylas."""
 
     VALID = "valid"
     INVALID = "invalid"
@@ -37,18 +37,18 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """What the roster says of a mailbox."""
+    """What the roster says about a mailbox."""
 
     tenant: str
     scopes: str
-    """Canonical scopes; empty where the provider, not the roster, decides them."""
+    """Canonical scopes; empty if the provider, not the roster, decides them."""
     credential_id: str | None
     """None while the credential is not registered at Nylas."""
 
 
 @dataclass(frozen=True, slots=True)
 class Actual:
-    """What the API says of a mailbox, and what the ledger knows of that grant."""
+    """What the API says about a mailbox, and what the ledger knows about its grant."""
 
     grant_id: str
     status: GrantStatus
@@ -56,18 +56,18 @@ class Actual:
     credential_id: str | None
     blocked: bool
     owned: bool
-    """Whether the ledger says we created or adopted it; nothing else may be revoked."""
+    """Whether we created or adopted it, by the ledger; only owned grants may be revoked."""
     orphan_since: datetime | None
-    """When it was first seen without an entry, or None while it has one."""
+    """When it was first found without an entry; None while it has one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Escrow:
-    """A mailbox that was refused and is not tried again before `due_at`."""
+    """Why a mailbox was refused, and when it may be tried again."""
 
     reason: str
     due_at: datetime | None
-    """None once it was given up."""
+    """None once it has been given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +80,17 @@ class EscrowRecord:
     reason: str
     """A `Refusal`."""
     code: str
-    """The known error's, where the table of refusals has it."""
+    """The known error's code; empty if the table of refusals does not have the error."""
     message: str
     refusals: int
-    """How often in a row."""
+    """How many there were in a row."""
     first_refused_at: datetime
     due_at: datetime | None
-    """None once it was given up."""
+    """None once it has been given up."""
 
 
 class RejectReason(StrEnum):
-    """Why a roster row cannot be an entry, as the table `rejects` and `docs/roster.md` name it."""
+    """Why a roster row cannot be an entry, in the words of `rejects` and `docs/roster.md`."""
 
     EMPTY_TENANT = "empty_tenant"
     UNKNOWN_TENANT = "unknown_tenant"
@@ -107,7 +107,7 @@ class RejectReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A mailbox where roster and grants differ, or where something is due."""
+    """A mailbox whose roster entry and grant differ, or for which something is due."""
 
     provider: str
     email: str
@@ -121,7 +121,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """Everything besides the two sides that a decision depends on."""
+    """Everything that a decision depends on besides the roster and the API."""
 
     now: datetime
     provider: str
@@ -132,7 +132,7 @@ class Circumstances:
 
 
 class ChangeKind(StrEnum):
-    """The changes, in words for tables and reports."""
+    """The kinds of change, in the words of tables and reports."""
 
     CREATE = "create"
     RENEW = "renew"
@@ -152,7 +152,7 @@ class Create:
 
 @dataclass(frozen=True, slots=True)
 class Renew:
-    """Re-authenticate an invalid grant; its id and sync state are kept."""
+    """Authenticate an invalid grant again; it keeps its id and its sync state."""
 
     kind: ChangeKind = field(default=ChangeKind.RENEW, init=False)
     tenant: str
@@ -163,7 +163,7 @@ class Renew:
 
 @dataclass(frozen=True, slots=True)
 class Rescope:
-    """Re-authenticate a valid grant with other scopes; its id and sync state are kept."""
+    """Authenticate a valid grant again with other scopes; it keeps its id and its sync state."""
 
     kind: ChangeKind = field(default=ChangeKind.RESCOPE, init=False)
     tenant: str
@@ -174,7 +174,7 @@ class Rescope:
 
 @dataclass(frozen=True, slots=True)
 class Revoke:
-    """Delete an owned orphan whose grace is over. Final, and therefore held."""
+    """Delete an owned orphan after its grace. Deleting is final, so the change is held."""
 
     kind: ChangeKind = field(default=ChangeKind.REVOKE, init=False)
     grant_id: str
@@ -203,22 +203,22 @@ class SkipReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """A deliberate non-change."""
+    """The decision to leave a mailbox as it is."""
 
     reason: SkipReason
     detail: str = ""
-    """What a reader wants to know beyond the reason: until when, because of what."""
+    """What a reader wants to know besides the reason, such as until when."""
 
 
 class Outcome(StrEnum):
-    """What an attempt led to."""
+    """What became of a change."""
 
     GRANTED = "granted"
     RENEWED = "renewed"
     RESCOPED = "rescoped"
     REFUSED = "refused"
     SKIPPED = "skipped"
-    """Planned, then overtaken: its tenant was quarantined, or lost its consent, meanwhile."""
+    """It was planned, but then its tenant was quarantined or lost its consent."""
 
 
 MADE = {
@@ -226,4 +226,4 @@ MADE = {
     ChangeKind.RENEW: Outcome.RENEWED,
     ChangeKind.RESCOPE: Outcome.RESCOPED,
 }
-"""What each change comes to when it succeeds."""
+"""The outcome of each kind of change when it succeeds."""

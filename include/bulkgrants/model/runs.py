@@ -1,4 +1,4 @@
-"""Runs as values: what a run is for, its plan, its batches, and what came of each attempt."""
+"""Runs as values: what a run is for, its plan, its batches, and how its attempts ended."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class RunKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which part of the roster a run is about; `Selection()` means all of it."""
+    """The part of the roster that a run is limited to; `Selection()` means all of it."""
 
     tenants: tuple[str, ...] = ()
     mailbox: str | None = None
@@ -40,11 +40,11 @@ class Run:
     run_id: int
     application: str
     key: str
-    """The DAG id and run id; a run that was begun anew has a number behind it."""
+    """The DAG id and run id; a run that was started over also has a number at the end."""
     kind: RunKind
     mode: Mode
     mode_reason: str
-    """Why the run does nothing at all, in one sentence; empty where it goes on."""
+    """Why the run does nothing at all, in one sentence; empty if it continues."""
     roster_date: date | None
     selection: Selection
     token: int
@@ -59,7 +59,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A plan as the tasks that follow need it; its rows are in the ledger."""
+    """What later tasks need of a plan; its changes and skips are in the ledger."""
 
     run_id: int
     batches: tuple[int, ...]
@@ -67,29 +67,29 @@ class Plan:
     fingerprint: str
     """SHA-256 over the ordered changes; the same changes have the same fingerprint."""
     counts: dict[str, int]
-    """Mailboxes by what happens to them: a change's kind, `skip:` with its reason, or a state."""
+    """How many mailboxes there are by kind of change, `skip:` with a reason, or state."""
 
 
 class ChangeState(StrEnum):
-    """How far a change has come."""
+    """How far a change has got."""
 
     PLANNED = "planned"
-    """It is to be applied."""
+    """It will be applied."""
     HELD = "held"
-    """It is not applied without a person's approval."""
+    """It is in no batch, so no run applies it."""
     DONE = "done"
     """It has an outcome."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchClaim:
-    """One task's right to work on a batch; the next task that claims the batch ends it."""
+    """One task's right to work on a batch; it ends when another task claims the batch."""
 
     application: str
     run: Run
     batch: int
     number: int
-    """Grows with each claim on the batch."""
+    """Rises with each claim on the batch."""
     first_seq: int
     last_seq: int
 
@@ -110,12 +110,12 @@ class OpenChange:
 
 
 class AttemptEnd(StrEnum):
-    """How an attempt ended that led to no `Outcome`; its change stays open."""
+    """How an attempt without an `Outcome` ended; its change stays open."""
 
     RETRIED = "retried"
-    """It failed in a way that another attempt may mend."""
+    """It failed, but another attempt may succeed."""
     STOPPED = "stopped"
-    """It met an error that ended the whole batch."""
+    """It failed with an error that ended the whole batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,22 +142,22 @@ class Granted:
 
 @dataclass(frozen=True, slots=True)
 class NotGranted:
-    """A change that was refused, or skipped because its tenant is left alone."""
+    """A change that was refused, or that was skipped because its tenant is left alone."""
 
     change: OpenChange
     outcome: Outcome
     reason: str
     """A `Refusal`, or the `SkipReason`."""
     code: str
-    """The known error's, where the table of refusals has it."""
+    """The known error's code; empty if the table of refusals does not have the error."""
     message: str
     at: datetime
     concerns_mailbox: bool = False
-    """Whether the mailbox itself is the reason, so that it goes into escrow."""
+    """Whether the mailbox itself is the reason; if so, it goes into escrow."""
 
 
 class Verification(StrEnum):
-    """What reading back has shown of a change that was made."""
+    """What reading back has shown about a change that was made."""
 
     VERIFIED = "verified"
     DRIFT = "drift"

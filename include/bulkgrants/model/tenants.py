@@ -1,4 +1,4 @@
-"""Tenants as values: what the tenants table says, and how far each is on its way to ready."""
+"""Tenants as values: what the tenants table says about them, and how far their onboarding is."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from enum import StrEnum
 from bulkgrants.refusals import KnownError
 
 COMMON = "common"
-"""The Microsoft tenant of a credential to which the admins of every organisation can consent."""
+"""The Microsoft tenant of a credential to which the admin of any organisation can consent."""
 DEFAULT_GRACE = timedelta(days=7)
-"""How long an owned grant without an entry is left alone where the tenant does not say."""
+"""The grace of a tenant whose row in the tenants table does not set one."""
 
 
 class Provider(StrEnum):
-    """The providers whose grants are made in bulk, as Nylas names them."""
+    """The providers for which grants are made in bulk, as Nylas names them."""
 
     GOOGLE = "google"
     MICROSOFT = "microsoft"
 
 
 class CredentialType(StrEnum):
-    """What a connector uses to act without each user, as Nylas names it."""
+    """The types of credential, as Nylas names them."""
 
     SERVICE_ACCOUNT = "serviceaccount"
     ADMIN_CONSENT = "adminconsent"
@@ -31,7 +31,7 @@ class CredentialType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """One row of the tenants table: a customer organisation whose admin consents once."""
+    """One row of the tenants table: a customer organisation whose admin delegates or consents."""
 
     tenant: str
     provider: Provider
@@ -40,13 +40,13 @@ class Tenant:
     secret_conn_id: str
     """The Airflow connection that holds the credential's secret; never the secret itself.
 
-    Empty, for Microsoft only, where the connector's own client id and secret are used.
+    Empty, for Microsoft only, if the connector's own client id and secret are used.
     """
     scopes: str
-    """Canonical scopes for entries that name none.
+    """Canonical scopes for entries that do not name any.
 
-    Always empty for Microsoft, where the admin's consent decides: nothing is asked for with a
-    grant, and so nothing is compared. What its grants must carry is in `required`.
+    Always empty for Microsoft. There the admin's consent decides: no scopes are asked for with a
+    grant, so none are compared. `required` has the scopes that its grants must carry.
     """
     grace: timedelta
     """How long an owned grant without an entry is left alone."""
@@ -54,22 +54,22 @@ class Tenant:
     microsoft_tenant: str = ""
     """Microsoft's tenant id, a domain of it, or `common`, in lower case; empty for Google.
 
-    Empty for Microsoft where the credential's connection may name one, else it is `common`.
+    If it is empty for Microsoft, the credential's connection may name it; otherwise it is `common`.
     """
     canary: str = ""
-    """The one mailbox used to test propagation, normalised; empty where none is named."""
+    """The one mailbox that is probed to test propagation, normalised; empty if none is named."""
     required: str = ""
     """Canonical scopes that the canary's grant must carry before the tenant is ready.
 
-    For Google the same as `scopes`; for Microsoft short names, as grants show them.
+    For Google they are the same as `scopes`; for Microsoft they are short names, as in grants.
     """
     consent_scopes: str = ""
-    """Canonical scopes that the consent link asks for instead of the application's own.
+    """Canonical scopes that the consent link asks for instead of the Azure app's own.
 
     Empty for Google, and for Microsoft unless `microsoft_tenant` names a single tenant.
     """
     azure_manifest: str = ""
-    """The name of a file with the Azure app's exported manifest; empty for none."""
+    """The name of the file with the Azure app's exported manifest; empty if there is none."""
 
 
 class Awaiting(StrEnum):
@@ -81,7 +81,7 @@ class Awaiting(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a tenant stands at the moment of planning."""
+    """The state of a tenant when a plan is made."""
 
     enabled: bool
     awaiting: Awaiting | None
@@ -92,17 +92,17 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class RegisteredCredential:
-    """What the ledger knows of a credential that is registered at Nylas."""
+    """What the ledger knows about a credential that is registered at Nylas."""
 
     credential_id: str
     fingerprint: str
-    """Of the secret that Nylas holds; see `credentials.secrets.fingerprint`."""
+    """The fingerprint of the secret at Nylas; see `credentials.secrets.fingerprint`."""
     registered_at: datetime
     rotated_at: datetime | None
 
 
 class Stop(StrEnum):
-    """Why a tenant is not taken up again until a person asks for it by name."""
+    """Why a tenant's onboarding has ended until a person asks for the tenant by name."""
 
     REFUSED = "refused"
     EXPIRED = "expired"
@@ -120,7 +120,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Onboarding:
-    """A tenant on its way to ready."""
+    """A tenant in onboarding."""
 
     application: str
     tenant: str
@@ -130,15 +130,15 @@ class Onboarding:
     microsoft_tenant: str
     canary: str
     scopes: str
-    """What is asked for each grant; empty for Microsoft."""
+    """The scopes to ask for with each grant; empty for Microsoft."""
     required: str
-    """What the canary's grant must carry."""
+    """The scopes that the canary's grant must carry."""
     consent_scopes: str
     azure_manifest: str
     awaiting: Awaiting | None
     """None once it is ready."""
     since: datetime | None
-    """Since when the tenant has waited for what it awaits; None once it is ready."""
+    """When the present wait began; None once it is ready."""
     stop: Stop | None
     wanted: bool
     """Whether the tenants table still names the tenant, and has it enabled."""
@@ -149,31 +149,31 @@ class Onboarding:
 
 
 class ConsentStatus(StrEnum):
-    """What has become of a consent that was asked for."""
+    """The state of a consent that was asked for."""
 
     PENDING = "pending"
     GIVEN = "given"
     REFUSED = "refused"
     EXPIRED = "expired"
-    """Another link took its place before the admin answered this one."""
+    """Another link replaced this one before the admin answered it."""
     LOST = "lost"
-    """The admin gave it, and the provider honours it no more."""
+    """The admin gave it, but the provider no longer honours it."""
 
 
 @dataclass(frozen=True, slots=True)
 class OAuthError:
-    """The four fields of an OAuth error, as the redirect had them; bounded."""
+    """The four fields of an OAuth error, as they were in the redirect; bounded."""
 
     error: str = ""
     error_code: str = ""
-    """Nylas' number."""
+    """Nylas' number for the error."""
     error_description: str = ""
     error_uri: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """One consent that was asked for: one link."""
+    """One consent that was asked for, with one link."""
 
     consent_id: int
     application: str
@@ -193,24 +193,24 @@ class ProbeOutcome(StrEnum):
     """What a probe showed."""
 
     GRANTED = "granted"
-    """The canary's grant carries every scope it must."""
+    """The canary's grant carries every required scope."""
     PARTIAL = "partial"
-    """There is a grant, and scopes are missing."""
+    """There is a grant, but scopes are missing."""
     REFUSED = "refused"
     UNSERVED = "unserved"
-    """Nylas or the provider could not answer; nothing is known."""
+    """Nylas or the provider could not answer, so nothing is known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """One probe."""
+    """What one probe has shown."""
 
     outcome: ProbeOutcome
     missing: tuple[str, ...]
-    """The scopes that the canary's grant does not carry; all of them while there is no grant."""
+    """The scopes that the canary's grant does not carry; all of them if there is no grant."""
     message: str = ""
-    """What was answered instead of a grant."""
+    """The answer, if it was not a grant."""
     known: KnownError | None = None
-    """What a refusal means; None where nothing was refused."""
+    """What a refusal means; None if nothing was refused."""
     rest: timedelta = timedelta()
-    """How long the other side asked to be left alone."""
+    """How long the other side asked us to wait."""

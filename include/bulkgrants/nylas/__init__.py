@@ -1,1 +1,1 @@
-"""The Nylas API: its calls as values, its answers read and its refusals classed; no sending."""
+"""The Nylas API: its calls as values, what its answers mean, and the pace of sending."""

@@ -1,11 +1,11 @@
-"""What an answer means: the call's value, or the error to raise, classed by what to do next.
+"""Turns an answer into the call's value, or into the error to raise.
 
-The HTTP status decides first, the provider's own error second, Nylas' error type last: its types
-come in two spellings, and its docs and its wire disagree on some of them.
+The HTTP status decides first, then the provider's own error, then Nylas' error type. The type comes
+last because it has two spellings, and Nylas' documentation and API disagree about some types.
 
-An error body is hostile: it may echo the request, a token or a key. Known secrets are taken out
-wherever they are, in the spellings that JSON and URLs give them; what merely looks like a key is
-taken out as well, because it is not needed to understand a refusal.
+An error body is not to be trusted: it may repeat the request, a token or a key. Known secrets are
+removed wherever they are, also as JSON or a URL would encode them. Whatever looks like a key is
+removed too, because it is not needed to understand a refusal.
 """
 
 from __future__ import annotations
@@ -39,22 +39,22 @@ from bulkgrants.text import bounded, read_json
 T = TypeVar("T")
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
-"""More than any page of 200 can weigh; a sender reads no further."""
+"""More than a page of 200 grants can have; a sender stops reading there."""
 LONGEST_WAIT = 3600.0
-"""Seconds. Exchange throttles for about twenty minutes; a longer wait is not meant seriously."""
+"""Seconds. Exchange throttles for about twenty minutes; a much longer wait is not plausible."""
 MASK = "[redacted]"
 
 _LONGEST_ERROR_BODY = 64 * 1024
 _KEY_TYPES = frozenset({"token.unauthorized_access", "authentication_error"})
 _PROVIDER_THROTTLES = frozenset({"quota_exceeded_error", "provider_rate_limit_error"})
 _NAMING_FIELDS = frozenset({"error", "code", "error_code", "status", "reason"})
-"""Fields of a provider's error that hold a name of the error, where they hold a text."""
+"""Fields of a provider's error that hold the error's name, if their value is a text."""
 
 _SECRET_KEYS = frozenset({"credential_data", "client_secret", "refresh_token"})
-_SHORTEST = 4  # below that, a mask would shred the sentence and hide nothing
+_SHORTEST = 4  # masking shorter texts would make the sentence unreadable and hide nothing
 _LONGEST_TEXT = 20_000
 _LIKE_A_SECRET = re.compile(
-    r"-----BEGIN.*?(?:-----END[^-]*-----|$)"  # PEM, also when cut off
+    r"-----BEGIN.*?(?:-----END[^-]*-----|$)"  # PEM, even if it is cut off
     r"|\b(?:bearer|basic)\s+[\w.~+/=-]{12,}"
     r"|\bnyk_\w+"  # Nylas' API keys
     r"|\beyJ[\w-]+\.[\w.-]+"  # JSON web tokens
@@ -76,10 +76,10 @@ class Reply:
 def understand(
     call: Call[T], reply: Reply, *, clock: Clock, connection: str, secrets: Collection[str] = ()
 ) -> T:
-    """The call's value from a successful answer.
+    """The call's value, read from a successful answer.
 
-    Raises the error of `error_for` for any other status, and Unavailable for a successful answer
-    that cannot be read: the call took effect, and reading it again may well work.
+    Raises the error from `error_for` for any other status, and Unavailable for a successful answer
+    that cannot be read: the call took effect, and its answer may be readable the next time.
     """
     if not HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES:
         raise error_for(call, reply, clock=clock, connection=connection, secrets=secrets)
@@ -88,8 +88,7 @@ def understand(
     except Malformed as error:
         request_id = redacted(reply.headers.get("x-request-id", ""), secrets, 80) or "unknown"
         raise Unavailable(
-            f"Nylas answered {call.label} with something unreadable: {error} "
-            f"(request id {request_id}).",
+            f"Nylas' answer to {call.label} cannot be read: {error} (request id {request_id}).",
             status=reply.status,
         ) from None
 
@@ -107,7 +106,7 @@ _Line = Annotated[str, PlainValidator(_line)]
 
 
 class _Error(BaseModel):
-    """The parts of an error body that anything depends on."""
+    """The parts of an error body that are used."""
 
     type: _Line = ""
     code: _Line = ""
@@ -122,13 +121,13 @@ class _Error(BaseModel):
 
     @property
     def said(self) -> str:
-        """Nylas' own words, and what it says of each field."""
+        """Nylas' message, and what it says about each field."""
         fields = (f"{name}: {text}" for name, text in self.validation_errors.items())
         return " ".join((self.message, *fields))
 
     @property
     def has_provider_error(self) -> bool:
-        """Whether the provider said something."""
+        """Whether the body passes on an error of the provider."""
         return bool(self.provider_error)
 
 
@@ -141,9 +140,9 @@ def error_for(
 ) -> BulkgrantsError:
     """The error to raise for an answer that is not a success.
 
-    `connection` names the Airflow connection that a person should look at, as in a sentence;
-    `secrets` is what the sender put into headers. Neither they nor any secret of the call's body
-    get into the error.
+    `connection` is how a sentence names the Airflow connection that a person should check;
+    `secrets` are those that the sender put into headers. No secret of theirs or of the call's body
+    gets into the error.
     """
     said = _error(reply.body)
     detail = _detail(call, reply, said, {*secrets, *secrets_in(call.body)})
@@ -163,7 +162,7 @@ def error_for(
         )
     if HTTPStatus.MULTIPLE_CHOICES <= reply.status < HTTPStatus.BAD_REQUEST:
         return RequestRefused(
-            f"The answer was a redirect, which is never followed; check the host of the "
+            f"The answer was a redirect, and redirects are not followed; check the host of the "
             f"{connection} ({detail}).",
             status=reply.status,
         )
@@ -174,9 +173,9 @@ def error_for(
 
 
 def retry_after(headers: Mapping[str, str], clock: Clock) -> float | None:
-    """The seconds that `Retry-After` asks for, given as seconds or as an HTTP date.
+    """The seconds that the header `Retry-After` asks for; its value is seconds or an HTTP date.
 
-    At least 0 and at most LONGEST_WAIT; None where the header is missing or unreadable.
+    At least 0 and at most LONGEST_WAIT; None if the header is missing or unreadable.
     """
     value = headers.get("retry-after", "").strip()
     if re.fullmatch(r"\d{1,12}(\.\d{1,6})?", value, re.ASCII):
@@ -194,14 +193,14 @@ def _aware(moment: datetime) -> datetime:
 
 def _throttled(said: _Error, detail: str, after: float | None) -> RateLimited:
     if said.has_provider_error or said.name in _PROVIDER_THROTTLES:
-        sentence = f"The provider allows no more calls at the moment ({detail})."
+        sentence = f"The provider does not accept more calls at the moment ({detail})."
         return RateLimited(sentence, throttle=Throttle.PROVIDER, after=after)
-    sentence = f"Nylas allows no more calls at the moment ({detail})."
+    sentence = f"Nylas does not accept more calls at the moment ({detail})."
     return RateLimited(sentence, throttle=Throttle.NYLAS, after=after)
 
 
 def _is_about_the_key(status: int, said: _Error) -> bool:
-    """A 401 of Nylas' own; `grant.*` types speak of one grant even then."""
+    """Whether it is about the API key: a 401 from Nylas whose type is not about a grant."""
     if said.name in _KEY_TYPES:
         return True
     return status == HTTPStatus.UNAUTHORIZED and not said.name.startswith("grant.")
@@ -216,7 +215,7 @@ def _refused(reply: Reply, said: _Error, detail: str) -> Refused | Unavailable:
 
 
 def _known(said: _Error) -> KnownError:
-    """What the provider's error means, or Nylas' own words where the provider said nothing."""
+    """The known error in the provider's error, or in Nylas' message if there is no such error."""
     if said.has_provider_error:
         provider = said.provider_error
         return grant_error(names=_names(provider), texts=[" ".join(texts(provider))])
@@ -224,7 +223,7 @@ def _known(said: _Error) -> KnownError:
 
 
 def _names(value: Json, depth: int = 8) -> Iterator[str]:
-    """The names of errors in a provider's JSON; Microsoft's numbers get the prefix they have."""
+    """The names of errors in a provider's JSON; Microsoft's bare numbers get their usual prefix."""
     if depth and isinstance(value, Mapping):
         for key, item in value.items():
             if key in _NAMING_FIELDS and isinstance(item, str):
@@ -236,7 +235,7 @@ def _names(value: Json, depth: int = 8) -> Iterator[str]:
 
 
 def _error(body: bytes) -> _Error:
-    """What the body says; nothing, where it is not an error of Nylas' own, as a proxy's page."""
+    """The error in the body; an empty one if the body is not from Nylas, such as a proxy's page."""
     if len(body) > _LONGEST_ERROR_BODY:
         return _Error()
     try:
@@ -246,7 +245,7 @@ def _error(body: bytes) -> _Error:
 
 
 def _detail(call: Call[T], reply: Reply, said: _Error, secrets: Collection[str]) -> str:
-    """Which call, what was said, and the request id that Nylas' support asks for."""
+    """The call, what was answered, and the request id that Nylas' support asks for."""
     parts = [f"{call.label}: HTTP {reply.status}"]
     nylas = redacted(f"{said.name} {said.said}".strip(), secrets)
     if nylas:
@@ -261,7 +260,7 @@ def _detail(call: Call[T], reply: Reply, said: _Error, secrets: Collection[str])
 
 
 def secrets_in(body: JsonObject | None) -> frozenset[str]:
-    """Every text of a request's body that must not come back in a message."""
+    """Every text in a request's body that must not appear in a message."""
     return frozenset(_secrets(body or {}))
 
 
@@ -281,7 +280,7 @@ def redacted(text: str, secrets: Iterable[str], limit: int = 200) -> str:
     for secret in known:
         line = line.replace(secret, MASK)
     line = _LIKE_A_SECRET.sub(MASK, line)
-    # A mask may have joined what stood apart; then nothing of the text is worth the risk.
+    # Masking may have joined the parts of a secret that were apart; then show nothing at all.
     return "" if any(secret in line for secret in known) else bounded(line, limit)
 
 
@@ -291,7 +290,7 @@ def _flat(text: str) -> str:
 
 
 def _spellings(secrets: Iterable[str]) -> set[str]:
-    """The secrets as they are, line by line, escaped by JSON or a URL, and made printable."""
+    """The secrets in all forms: as they are, line by line, escaped for JSON or a URL, printable."""
     spellings: set[str] = set()
     for secret in secrets:
         for part in (secret, *secret.splitlines()):
@@ -306,7 +305,7 @@ def _spellings(secrets: Iterable[str]) -> set[str]:
 
 
 def texts(value: Json, depth: int = 8) -> Iterator[str]:
-    """Every text in a JSON value, keys excepted; what lies deeper than `depth` is passed over."""
+    """Every text in a JSON value except keys; what is nested deeper than `depth` is left out."""
     if isinstance(value, str):
         yield value
     elif depth and isinstance(value, Mapping):

@@ -1,10 +1,10 @@
-"""Every API call that the project makes, as a value: what is sent, and how the answer is read.
+"""Every API call that the project makes, as a value: what to send, and how to read the answer.
 
-Nothing is sent here. A sender (`nylas.sending`) takes a call and exchanges it once;
-`nylas.answers` turns the answer into the call's value or into an error.
+Nothing is sent here. A sender (`nylas.sending`) sends a call once; `nylas.answers` turns the answer
+into the call's value or into an error.
 
-Reading is strict about what the work depends on and lenient about everything else: Nylas adds keys
-over time, so unknown keys are ignored.
+Reading is strict about the fields that the project uses and lenient about all others: Nylas adds
+keys over time, so unknown keys are ignored.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ PAGE_SIZE = 200
 
 
 class Malformed(ValueError):
-    """An answer lacks something that the work depends on; names the key, never its content."""
+    """An answer lacks a field that is needed; the message names its key, never its value."""
 
 
 class Subject(StrEnum):
-    """Whom a refusal of the call concerns."""
+    """What a refusal of the call is about."""
 
     APPLICATION = "application"
     MAILBOX = "mailbox"
@@ -46,7 +46,7 @@ class Subject(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """One API call. Its repr shows no body, since a body may hold a secret."""
+    """One API call. Its repr does not show the body, which may hold a secret."""
 
     method: Literal["GET", "POST", "PATCH"]
     path: str
@@ -56,16 +56,16 @@ class Call(Generic[T]):
     body: JsonObject | None = field(default=None, repr=False)
     subject: Subject = Subject.APPLICATION
     replayable: bool = True
-    """Whether it may be sent again when it is unknown whether the first one took effect."""
+    """Whether it may be sent again if it is unknown whether the first one took effect."""
 
     @property
     def label(self) -> str:
-        """How a sentence names the call."""
+        """The name of the call in a sentence."""
         return f"{self.method} {self.path}"
 
     @property
     def encoded(self) -> str | None:
-        """The body as JSON in ASCII, or None where the call has none."""
+        """The body as JSON in ASCII, or None if the call has none."""
         return None if self.body is None else json.dumps(self.body, separators=(",", ":"))
 
 
@@ -79,7 +79,7 @@ class Page(Generic[T]):
 
     @property
     def is_last(self) -> bool:
-        """Whether nothing follows: the listings have neither a total nor a cursor."""
+        """Whether this is the last page. It is judged by its size: there is no total or cursor."""
         return len(self.items) < self.limit
 
 
@@ -97,7 +97,7 @@ def _scopes(value: object) -> str:
 
 @lru_cache(maxsize=1024)
 def _canonical(texts: tuple[str, ...]) -> str:
-    """A listing repeats the same few sets a million times."""
+    """Cached, because a listing repeats the same few sets of scopes a million times."""
     return canonical_scopes(
         scope for scope in split_scopes(canonical_scopes(" ".join(texts))) if scope.isprintable()
     )
@@ -120,12 +120,12 @@ class Connector:
 
 @validated(frozen=True)
 class Credential:
-    """What a connector uses to act without each user; its secret never comes back."""
+    """What a connector uses to act without each user; Nylas never returns its secret."""
 
     credential_id: Annotated[_Text, Field(alias="id")]
     name: _Text
     credential_type: _OptionalText = None
-    """None where Nylas leaves it out, as some of its answers do."""
+    """None if Nylas leaves it out, as some of its answers do."""
 
 
 class _GrantSettings(BaseModel):
@@ -149,10 +149,11 @@ class _Grant(BaseModel):
 
 
 def _grant(data: _Grant) -> Grant:
-    """A grant; the credential's id from the top level first, then from the settings.
+    """A grant; its credential's id is read from the top level or, if missing there, the settings.
 
-    Before January 2026 only the settings named it. `settings.scopes` is what was asked for, `scope`
-    is what the token carries; the first is compared with the roster where it is there.
+    Before January 2026 Nylas returned it in the settings only. `settings.scopes` are the scopes
+    that were asked for, `scope` those that the token carries. The former are compared with the
+    roster if the answer has them.
     """
     return Grant(
         grant_id=data.id,
@@ -199,7 +200,7 @@ def _one(model: type[M], convert: Callable[[M], T]) -> Callable[[bytes], T]:
 
 
 def _page(model: type[M], convert: Callable[[M], T], limit: int) -> Callable[[bytes], Page[T]]:
-    """A parser for `{"data": […], "limit": n}`; `limit` is the one asked for, if none is echoed."""
+    """A parser for `{"data": […], "limit": n}`; `limit` is used if the answer does not name one."""
     envelope = _Listing[model]  # type: ignore[valid-type] # as above
 
     def parse(body: bytes) -> Page[T]:
@@ -220,17 +221,17 @@ def list_connectors(limit: int) -> Call[Page[Connector]]:
 
 
 def get_connector(provider: Provider) -> Call[Connector]:
-    """One connector; refused with status 404 where there is none."""
+    """The provider's connector; refused with status 404 if there is none."""
     return Call("GET", f"/v3/connectors/{provider}", _one(Connector, _same))
 
 
 def create_connector(
     provider: Provider, client_id: str, client_secret: str, tenant: str | None = None
 ) -> Call[Connector]:
-    """A new connector, made from an OAuth application of the provider; `tenant` is Microsoft's.
+    """A new connector for an OAuth app; `tenant` is the Microsoft tenant, None for Google.
 
-    Not replayable: Nylas refuses a second connector for the same provider. When it is unknown
-    whether the first call took effect, the connector is read before it is asked for again.
+    Not replayable: Nylas refuses a second connector for the same provider. If it is unknown whether
+    the first call took effect, the caller looks for the connector instead.
     """
     settings: dict[str, Json] = {"client_id": client_id, "client_secret": client_secret}
     if tenant is not None:
@@ -270,9 +271,9 @@ def create_credential(
 def update_credential(
     provider: Provider, credential_id: str, credential_data: JsonObject
 ) -> Call[Credential]:
-    """Another secret for a credential that keeps its id, and with it its grants.
+    """New contents for a credential, which keeps its id and its grants.
 
-    Nylas replaces `credential_data` whole: what is left out is gone.
+    Nylas replaces `credential_data` as a whole: fields that are left out are deleted.
     """
     return Call(
         "PATCH",
@@ -283,10 +284,10 @@ def update_credential(
 
 
 def authenticate(provider: Provider, email: str, credential_id: str, scopes: str) -> Call[Grant]:
-    """Create the mailbox's grant, or re-authenticate the one it has, which keeps its id.
+    """Create the mailbox's grant, or authenticate the existing one again, which keeps its id.
 
-    `scopes` is canonical text; empty where the provider decides, as Microsoft does. Replayable: one
-    mailbox has one grant, so a second call finds what the first one made.
+    `scopes` are canonical; empty if the provider decides, as Microsoft does. Replayable: a mailbox
+    has one grant, so a second call finds what the first one made.
     """
     settings: dict[str, Json] = {"credential_id": credential_id, "email_address": email}
     if scopes:
@@ -310,7 +311,8 @@ def list_grants(
 ) -> Call[Page[Grant]]:
     """One page of the application's grants.
 
-    Oldest first, so that a grant made meanwhile comes after the pages that were already read.
+    By default the oldest come first, so that a grant that is made during the listing comes after
+    the pages that were already read.
     """
     query = {"limit": str(limit), "offset": str(offset), "sort_by": sort_by, "order_by": order_by}
     if email is not None:

@@ -1,8 +1,8 @@
-"""How calls are sent: each at a slot of the shared rate budget, and again where that may help.
+"""Sends calls at the slots of the shared rate budget, and repeats them if that may help.
 
-A sender sends one call once. Work that makes a few calls one after the other uses `PatientSender`
-over `PacedSender`; work on an event loop uses `Pacer` with `send_patiently`. The loop over attempts
-is tenacity's (docs/decisions/0012-tenacity-runs-the-loop-of-retries.md).
+A sender sends one call once. Code that makes a few calls one after the other uses `PatientSender`
+around `PacedSender`; code on an event loop uses `Pacer` with `send_patiently`. Tenacity runs the
+loop over attempts (docs/decisions/0012-tenacity-runs-the-loop-of-retries.md).
 """
 
 from __future__ import annotations
@@ -33,34 +33,35 @@ from bulkgrants.ports import Chance, Pause
 T = TypeVar("T")
 
 BASE_DELAY = 1.0
-"""Seconds; the longest first wait."""
+"""Seconds; the upper bound of the first wait."""
 LONGEST_DELAY = 30.0
-"""Seconds; the longest wait that the other side did not ask for."""
+"""Seconds; the longest wait unless the other side asks for a longer one."""
 MAX_ATTEMPTS = 6
 
 _AHEAD = 0.1
-"""Seconds of slots that a process takes at a time: few trips to the ledger, and few slots lost to
-the other processes when it ends."""
+"""Seconds of slots that a process takes at a time. That takes few trips to the ledger, and when the
+process ends, only a few slots are lost to the others."""
 _TOO_LATE = 0.02
-"""Seconds after which a slot is given up. Calls that piled up in a stall and were sent at once, or
-in the slots of other processes, would be more than Nylas takes in one second."""
+"""Seconds after which a slot is given up. If calls that were held up were all sent at once, or in
+the slots of other processes, Nylas would get more of them in one second than it accepts."""
 _REMEMBERED = 16
-"""Trips to the ledger by which the two clocks are compared."""
+"""How many of the last trips to the ledger are used to compare the two clocks."""
 _AFTER_REFUSAL = 1.0
-"""Seconds that every process waits after a 429 of Nylas that names no time; its window is 1 s."""
+"""Seconds that every process waits after a 429 from Nylas without `Retry-After`: Nylas counts calls
+per second."""
 
 BlockingPause = Callable[[float], None]
-"""Wait so many seconds, as `time.sleep` does."""
+"""Waits the given number of seconds, like `time.sleep`."""
 
 
 class Sender(Protocol):
-    """Sends one call once, and returns what its parser made of the answer.
+    """Sends one call once, and returns the value that its parser reads from the answer.
 
     Raises the errors of `bulkgrants.errors`; never retries.
     """
 
     def send(self, call: Call[T]) -> T:
-        """One exchange."""
+        """Send the request and read its answer."""
         ...
 
 
@@ -68,16 +69,16 @@ class AsyncSender(Protocol):
     """`Sender` for an event loop."""
 
     async def send(self, call: Call[T]) -> T:
-        """One exchange."""
+        """Send the request and read its answer."""
         ...
 
 
 def next_delay(error: BaseException | None, attempt: int, chance: Chance) -> float | None:
-    """The seconds to wait before the next attempt, or None where there is to be none.
+    """The seconds to wait before the next attempt, or None if there should be no other.
 
-    `attempt` is the number of attempts already made. What the other side asked for is honoured
-    exactly. Otherwise the wait is drawn evenly from zero to a bound that doubles each time, so that
-    many callers who failed together do not come back together.
+    `attempt` is the number of attempts already made. If the other side asked for a wait, it is kept
+    exactly. Otherwise the wait is a random time up to a bound that doubles with each attempt, so
+    that callers that failed together do not all come back together.
     """
     if not isinstance(error, Retriable) or attempt >= MAX_ATTEMPTS:
         return None
@@ -87,14 +88,14 @@ def next_delay(error: BaseException | None, attempt: int, chance: Chance) -> flo
 
 
 def may_repeat(call: Call[T], error: BaseException) -> bool:
-    """Whether the call may be sent again: not blindly, where it may have taken effect."""
+    """Whether the call may be sent again; not if it may have taken effect and is not replayable."""
     if not isinstance(error, Retriable):
         return False
     return call.replayable or not isinstance(error, Unavailable)
 
 
 def _attempts(call: Call[T], chance: Chance) -> dict[str, Any]:
-    """When tenacity repeats a call, and after how long."""
+    """Tells tenacity when to repeat a call, and after how long."""
 
     def wait(state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
@@ -123,7 +124,7 @@ async def send_patiently(
 
 @dataclass(frozen=True, slots=True)
 class PatientSender:
-    """A sender that retries, for work that makes a few calls one after the other."""
+    """A sender that retries, for code that makes a few calls one after the other."""
 
     sender: Sender
     pause: BlockingPause = field(default=time.sleep)
@@ -137,14 +138,14 @@ class PatientSender:
 
 
 class PacedSender(Sender):
-    """A Sender for work that makes a few calls one after the other, within the same budget."""
+    """A sender for code that makes a few calls one after the other; it keeps to the rate budget."""
 
     def __init__(self, sender: Sender, budget: Budget) -> None:
         self._sender = sender
         self._budget = budget
 
     def send(self, call: Call[T]) -> T:
-        """Wait for a slot, then one exchange. Raises what the sender raises."""
+        """Wait for a slot, then send once. Raises what the inner sender raises."""
         time.sleep(self._budget.reserve(1).first_in)
         try:
             return self._sender.send(call)
@@ -156,10 +157,10 @@ class PacedSender(Sender):
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Keep the garbage collector to the objects that the block itself makes.
+    """Limit the garbage collector to the objects that the block itself makes.
 
-    In a task's process Airflow holds half a million objects. The collector walks through them again
-    and again, for 0.1 to 0.3 seconds each time, in which slots pass unused.
+    In a task's process Airflow holds half a million objects. The collector goes through them again
+    and again, for 0.1 to 0.3 seconds each time, and meanwhile slots pass unused.
     """
     gc.freeze()
     try:
@@ -169,7 +170,7 @@ def undisturbed() -> Iterator[None]:
 
 
 class Pacer(AsyncSender):
-    """An AsyncSender for one event loop that keeps to the application's budget."""
+    """A sender for one event loop that keeps to the application's rate budget."""
 
     def __init__(self, sender: AsyncSender, budget: Budget) -> None:
         self._sender = sender
@@ -179,7 +180,7 @@ class Pacer(AsyncSender):
         self._turn = asyncio.Lock()
 
     async def send(self, call: Call[T]) -> T:
-        """Wait for a slot, then one exchange. Raises what the sender raises."""
+        """Wait for a slot, then send once. Raises what the inner sender raises."""
         await self._wait()
         try:
             return await self._sender.send(call)
@@ -190,7 +191,7 @@ class Pacer(AsyncSender):
             raise
 
     async def _wait(self) -> None:
-        """Wait for a slot that is met in time; a loop that was held up wakes its sleepers late.
+        """Wait for a slot and wake up in time for it; a busy event loop may wake up too late.
 
         Each missed slot doubles the delay that is accepted, or a slow machine would never send.
         """
@@ -203,9 +204,9 @@ class Pacer(AsyncSender):
             too_late *= 2
 
     async def _next(self) -> float:
-        """The next slot, on this process's monotonic clock; asked for in turn."""
+        """The next slot, on this process's monotonic clock; one caller at a time."""
         async with self._turn:
-            if not self._leads:  # the first trip opens a connection, and would tell of its delay
+            if not self._leads:  # the first trip opens a connection, so it is slower than others
                 await self._take(0)
                 await self._take(0)
             if not self._slots:
@@ -216,8 +217,8 @@ class Pacer(AsyncSender):
         """Take slots from the ledger; with a count of 0, only compare the two clocks.
 
         Every trip shows how far this process's clock is ahead of the database's, plus the time that
-        the answer took. The quickest of the last trips is the closest, so that a slow trip does not
-        move slots into those of other processes.
+        the answer took. The fastest of the last trips is the most exact one; it is used so that a
+        slow trip does not shift slots into those of other processes.
         """
         taken = await asyncio.to_thread(self._budget.reserve, count)
         self._leads.append(time.monotonic() - taken.asked_at)

@@ -1,1 +1,1 @@
-"""Onboarding: from a tenant in the table to a tenant that is ready, by consent and propagation."""
+"""Onboarding: takes a tenant from the tenants table to ready, through consent and propagation."""

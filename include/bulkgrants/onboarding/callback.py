@@ -1,7 +1,7 @@
-"""Takes the redirect of an admin who has answered: judged without I/O, and recorded at once.
+"""Receives the redirect of an admin who has answered, judges it without I/O, and records it.
 
-Everything in a redirect is hostile until its state has proved to be genuine, and is bounded even
-then.
+Nothing in a redirect is trusted until its state has proved to be genuine. Its texts are bounded
+even then.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ from bulkgrants.text import bounded, is_guid
 _log = logging.getLogger(__name__)
 
 LONGEST_QUERY = 8192
-"""Characters; Microsoft's longest descriptions are some thousand."""
+"""Characters; Microsoft's longest descriptions have a few thousand."""
 _MOST_PARAMETERS = 20
 _LONGEST = {"error": 100, "error_code": 100, "error_description": 1000, "error_uri": 500}
 _LONGEST_TENANT = 100
 
 
 class Verdict(StrEnum):
-    """What a redirect came to."""
+    """What the callback makes of a redirect."""
 
     GIVEN = "given"
     REFUSED = "refused"
     REPEATED = "repeated"
-    """It says what is recorded already, as when an admin reloads the page."""
+    """It says what is already recorded, as when an admin reloads the page."""
     MALFORMED = "malformed"
-    """Nylas would not make such a redirect."""
+    """Nylas would not send such a redirect."""
     TOO_LONG = "too_long"
     UNKNOWN = "unknown"
-    """Its state was not made here, or is forged."""
+    """Its state was not made by this application, or is forged."""
     USED = "used"
-    """Its state was answered before, and otherwise."""
+    """The same link was answered before, in another way."""
     EXPIRED = "expired"
     MISMATCHED = "mismatched"
-    """The answer is another organisation's, or for a credential that is no longer the tenant's."""
+    """Another organisation answered, or the tenant now has another credential."""
 
 
 _STATUS = {Verdict.GIVEN: ConsentStatus.GIVEN, Verdict.REFUSED: ConsentStatus.REFUSED}
@@ -54,34 +54,34 @@ _STATUS = {Verdict.GIVEN: ConsentStatus.GIVEN, Verdict.REFUSED: ConsentStatus.RE
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """A redirect that can be read."""
+    """A redirect that could be read."""
 
     state: str
     error: OAuthError
     admin_consent: bool
     admin_tenant: str
-    """The tenant id that Microsoft names, or empty; Nylas' own form has none."""
+    """Microsoft's id of the tenant; empty in redirects of Nylas' own form."""
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What a redirect came to, and what may be shown of it."""
+    """The verdict on a redirect, and what the page may show of it."""
 
     verdict: Verdict
     tenant: str = ""
     """Whose consent it is; empty unless the state is genuine."""
     status: ConsentStatus | None = None
-    """What is recorded of that consent by now."""
+    """The consent's status now that the redirect is recorded."""
     answered_at: datetime | None = None
     error: OAuthError = OAuthError()  # noqa: RUF009 - frozen
 
 
 def receive(ledger: Ledger, query: str, *, application: str, key: bytes, now: datetime) -> Received:
-    """Judge a redirect by its query string and record what it is worth.
+    """Judge a redirect by its query string, and record the result.
 
-    The first good answer is recorded with what follows from it for the tenant, all or nothing, so
-    that an admin may reload a page that never came. Anything else changes nothing, and leaves an
-    attempt within the bounds of `ledger.onboarding.note_attempt`.
+    The first valid answer is recorded in one transaction with its consequences for the tenant, so
+    an admin may reload a page that did not load. Any other redirect changes nothing; it is only
+    noted, within the limits of `ledger.onboarding.note_attempt`.
     """
     redirect = read_redirect(query)
     with answering(ledger) as connection:
@@ -104,7 +104,7 @@ def receive(ledger: Ledger, query: str, *, application: str, key: bytes, now: da
             _note(connection, None, verdict, now)
             return Received(verdict)
         if verdict in _STATUS and not _record(connection, consent, redirect, verdict, now):
-            # Another answer to the same link came at the same moment, and was first.
+            # Another answer to the same link came at the same moment and was recorded first.
             verdict = weigh(records.find_consent(connection, consent.state_hash))
         _note(connection, consent, verdict, now, redirect.error)
         after = records.find_consent(connection, consent.state_hash) or consent
@@ -114,7 +114,7 @@ def receive(ledger: Ledger, query: str, *, application: str, key: bytes, now: da
 def _record(
     connection: Answering, consent: Consent, redirect: Redirect, verdict: Verdict, now: datetime
 ) -> bool:
-    """Tells whether it is the first answer, the only one that counts."""
+    """Record the answer; returns whether it is the first one, since only the first counts."""
     first = records.answer_consent(
         connection,
         consent.consent_id,
@@ -149,13 +149,13 @@ def read_redirect(query: str) -> Redirect | Verdict:
     """
     if len(query) > LONGEST_QUERY:
         return Verdict.TOO_LONG
-    if not query.isascii():  # a browser encodes all else
+    if not query.isascii():  # a browser encodes all other characters
         return Verdict.MALFORMED
     try:
         pairs = parse_qsl(
             query, keep_blank_values=True, errors="strict", max_num_fields=_MOST_PARAMETERS
         )
-    except ValueError:  # too many fields, or no UTF-8
+    except ValueError:  # too many fields, or not UTF-8
         return Verdict.MALFORMED
     fields = dict(pairs)
     if len(fields) < len(pairs) or not is_state(fields.get("state", "")):
@@ -164,7 +164,7 @@ def read_redirect(query: str) -> Redirect | Verdict:
         **{name: bounded(fields.get(name, ""), limit) for name, limit in _LONGEST.items()}
     )
     for given, read in (("error", error.error), ("error_code", error.error_code)):
-        if fields.get(given) and not read:  # an error without a printable letter is still not a yes
+        if fields.get(given) and not read:  # an unprintable error must not be read as a yes
             return Verdict.MALFORMED
     return Redirect(
         state=fields["state"],
@@ -183,12 +183,12 @@ def judge(
     key: bytes,
     now: datetime,
 ) -> Verdict:
-    """What the redirect is worth for the consent whose state it carries.
+    """The verdict on the redirect, given the consent that its state belongs to.
 
-    `application` is the one that this callback serves; `credential_id` is the current one of the
-    tenant. An error is looked for before the consent: Microsoft's own redirects have
-    `admin_consent=True` beside `error` (docs/nylas-api.md, Admin consent). A yes is a hint, not a
-    proof; the canary shows what the provider really honours.
+    `application` is the one that this callback serves; `credential_id` is the tenant's current one.
+    An error counts even beside a yes: Microsoft's own redirects have both `error` and
+    `admin_consent=True` (docs/nylas-api.md, Admin consent). A yes is not a proof; the canary shows
+    what the provider really honours.
     """
     if consent is None or not _is_ours(redirect, consent, application, key):
         return Verdict.UNKNOWN
@@ -224,9 +224,10 @@ def _said(redirect: Redirect) -> Verdict | None:
 
 
 def _is_their_tenant(redirect: Redirect, consent: Consent) -> bool:
-    """Whether the answer is of the organisation that was asked.
+    """Whether the organisation that was asked has answered.
 
-    Only two ids can be compared: the link may name a domain, and `common` is every organisation.
+    It is assumed unless two ids differ: the link may name a domain instead of an id, or `common`,
+    which is any organisation.
     """
     asked = consent.microsoft_tenant
     return not (is_guid(asked) and is_guid(redirect.admin_tenant)) or asked == redirect.admin_tenant

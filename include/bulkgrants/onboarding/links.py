@@ -1,9 +1,9 @@
-"""The link by which a Microsoft admin consents, and the OAuth `state` that ties the answer to it.
+"""Makes the link with which a Microsoft admin consents, and the OAuth `state` in that link.
 
-A state is 256 random bits, and a signature over them and over everything that they stand for: 87
-characters of the 256 that Nylas takes. The ledger keeps only its hash, so a reader of the ledger
-cannot answer a consent, and a writer to the ledger cannot make a genuine state. A link leads to the
-consent screen (docs/nylas-api.md, Admin consent).
+A state is 256 random bits and a signature over them and over what the link is for. It has 87
+characters; Nylas accepts 256. The ledger keeps only its hash, so a person who reads the ledger
+cannot answer a consent, and a person who writes to it cannot make a genuine state. A link leads to
+the consent screen (docs/nylas-api.md, Admin consent).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from bulkgrants.model import COMMON, Onboarding
 from bulkgrants.text import bounded, is_loopback
 
 RandomBytes = Callable[[int], bytes]
-"""So many random bytes, beyond guessing."""
+"""Returns the given number of random bytes, which cannot be guessed."""
 
 RANDOM_BYTES = 32
 _PURPOSE = b"bulkgrants: states of consents"
@@ -36,7 +36,7 @@ _SHAPE = re.compile(r"([A-Za-z0-9_-]{43})\.([A-Za-z0-9_-]{43})", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """What a state stands for."""
+    """What a state is tied to by its signature."""
 
     application: str
     tenant: str
@@ -48,14 +48,14 @@ class Binding:
 def state_key(api_key: str) -> bytes:
     """The key that signs states, derived from the application's API key.
 
-    So no further secret has to be kept. Another API key makes every earlier signature void: links
-    that were sent before must then be made anew.
+    This way no further secret has to be kept. A change of the API key makes all earlier signatures
+    invalid, so links that were sent before it have to be made again.
     """
     return hmac.new(api_key.encode(), _PURPOSE, hashlib.sha256).digest()
 
 
 def make_state(binding: Binding, key: bytes, random_bytes: bytes) -> str:
-    """A state, from `RANDOM_BYTES` random bytes. Raises ValueError for any other number of them."""
+    """A state, made from `RANDOM_BYTES` random bytes. Raises ValueError for any other number."""
     if len(random_bytes) != RANDOM_BYTES:
         raise ValueError(f"A state needs {RANDOM_BYTES} random bytes, not {len(random_bytes)}.")
     drawn = _text(random_bytes)
@@ -63,23 +63,23 @@ def make_state(binding: Binding, key: bytes, random_bytes: bytes) -> str:
 
 
 def is_state(text: str) -> bool:
-    """Whether the text has the form of a state; anyone could have made it."""
+    """Whether the text has the form of a state; that does not show who made it."""
     return _SHAPE.fullmatch(text) is not None
 
 
 def is_genuine(state: str, binding: Binding, key: bytes) -> bool:
-    """Whether the state was made with this key for this binding; compared in constant time."""
+    """Whether the state was made with this key for this binding. Compares in constant time."""
     parts = _SHAPE.fullmatch(state)
     if parts is None:
         return False
-    # Signed and compared as text: several texts encode the same bytes, and only one is genuine.
+    # Compared as text: several texts can encode the same bytes, but only one is genuine.
     return hmac.compare_digest(_signature(binding, key, parts[1]), parts[2])
 
 
 def state_hash(state: str) -> str:
     """What the ledger keeps of a state: SHA-256, in hex.
 
-    Unlike a password, 256 random bits need no salt and no slow hash to be beyond guessing.
+    Unlike a password, 256 random bits cannot be guessed, so no salt and no slow hash is needed.
     """
     return hashlib.sha256(state.encode()).hexdigest()
 
@@ -90,15 +90,15 @@ class Asker:
 
     application: str
     base_url: str
-    """Of the Nylas API, without a slash at its end."""
+    """The address of the Nylas API, without a slash at its end."""
     redirect_uri: str
     key: bytes = field(repr=False)
-    """Signs states; see `state_key`."""
+    """The key that signs states; see `state_key`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A link for an admin. Its repr hides the link, which lets its holder answer for the admin."""
+    """A link for an admin. Its repr hides the link, since any holder can answer for the admin."""
 
     consent_id: int
     link: str = field(repr=False)
@@ -115,11 +115,11 @@ def ask(
     now: datetime,
     random_bytes: RandomBytes = secrets.token_bytes,
 ) -> Asked:
-    """Make a link with a state of its own; earlier links stay valid until they expire.
+    """Make a link with its own state; earlier links stay valid until they expire.
 
-    The state itself is not stored: a process that dies after this has lost the link, and asks
-    again. Raises Misconfigured for a credential that is not registered, a redirect URI that Nylas
-    would not take, or scopes against the tenant rule; Superseded where another run holds the
+    The state itself is not stored, so if the process dies after this, the link is lost and the next
+    run makes another one. Raises Misconfigured if the credential is not registered, Nylas would not
+    accept the redirect URI, or the link may not ask for scopes; Superseded if another run holds the
     tenant.
     """
     redirect_uri = checked_redirect_uri(asker.redirect_uri)
@@ -166,17 +166,17 @@ def consent_link(
     microsoft_tenant: str = COMMON,
     scopes: str = "",
 ) -> str:
-    """The URL for the admin; `scopes` overrides those of the Azure app, separated by blanks.
+    """The URL for the admin; `scopes`, separated by blanks, replace those of the Azure app.
 
-    Without `scopes` the admin is asked for what the Azure app is configured for. That is the
-    default because Microsoft takes scopes in a link for *delegated* permissions, and bulk grants
-    need application permissions (docs/nylas-api.md, Admin consent).
+    Without `scopes` the admin is asked for the permissions that the Azure app is configured for.
+    That is the default because Microsoft reads scopes in a link as *delegated* permissions, and
+    bulk grants need application permissions (docs/nylas-api.md, Admin consent).
 
-    Raises Misconfigured for scopes with `common`, where Microsoft uses only those of the app.
+    Raises Misconfigured for scopes with `common`: there Microsoft uses only the app's permissions.
     """
     if scopes and microsoft_tenant in {"", COMMON}:
         raise Misconfigured(
-            "The consent link cannot ask for scopes of its own while the tenant is `common`: "
+            "The consent link cannot ask for its own scopes if the tenant is `common`: "
             "Microsoft then grants what the Azure app is configured for. Leave `consent_scopes` "
             "empty, or write the customer's tenant id into `microsoft_tenant`."
         )
@@ -193,10 +193,10 @@ def consent_link(
 
 
 def checked_redirect_uri(uri: str) -> str:
-    """The redirect URI as it must be registered at Nylas, letter for letter. Raises Misconfigured.
+    """The redirect URI if it can be used. Exactly the same text has to be registered at Nylas.
 
-    It has no query and no fragment, and is https; http is allowed only for this machine, as at
-    Nylas.
+    Raises Misconfigured if it has a query or a fragment, or is not https. As at Nylas, http is
+    allowed for this machine only.
     """
     try:
         parts = urlsplit(uri)
@@ -207,9 +207,10 @@ def checked_redirect_uri(uri: str) -> str:
     secure = sound and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)))
     if not secure or "@" in uri or uri != bounded(uri, 400) or not uri.isascii():
         raise Misconfigured(
-            f"[bulkgrants] consent_redirect_uri is {bounded(uri, 80)!r}; write the public address "
-            "of this Airflow with /bulkgrants/consent behind it, as https://…/bulkgrants/consent, "
-            "and register the same address at Nylas as a callback URI."
+            f"[bulkgrants] consent_redirect_uri is {bounded(uri, 80)!r}; set it to the public "
+            "address of this Airflow followed by /bulkgrants/consent, such as "
+            "https://…/bulkgrants/consent, and register the same address at Nylas as a callback "
+            "URI."
         )
     return uri
 

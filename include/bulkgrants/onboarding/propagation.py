@@ -1,6 +1,6 @@
-"""Propagation: the wait until the provider honours what an admin has given, seen by a canary.
+"""Propagation: the wait until the provider honours an admin's consent or delegation.
 
-A probe is one ordinary authentication of the tenant's canary, recorded as what it is.
+A probe shows whether it does: an ordinary authentication of the tenant's canary, recorded as such.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FIRST_WAIT = timedelta(seconds=10)
 """The shortest wait between two probes."""
 LONGEST_WAIT = timedelta(minutes=15)
 _GROWTH = 1 / 3
-"""The wait between two probes as a share of the time that has passed."""
+"""The wait between two probes, as a fraction of the time that has passed."""
 
 HOPELESS = frozenset(
     {
@@ -35,9 +35,9 @@ HOPELESS = frozenset(
         Refusal.TENANT_MISCONFIGURED,
     }
 )
-"""Refusals that no waiting mends: a person has to change something first."""
+"""Refusals that waiting does not help: a person has to change something first."""
 _LONGEST_MESSAGE = 1000
-"""Characters: everything that an error has to say, with the request id at its end."""
+"""Characters; enough for a whole error message with the request id at its end."""
 _WHERE = {
     Provider.MICROSOFT: (
         "Add them to the Azure app as application permissions of Microsoft Graph, have the admin "
@@ -55,24 +55,25 @@ class Pace:
     """How long to wait for one provider."""
 
     floor: timedelta
-    """How long not to ask at all: Microsoft caches scopes for some minutes, and a question that
-    comes too early may make it keep the old ones longer (docs/nylas-api.md, Admin consent)."""
+    """How long to wait before the first probe. Microsoft caches scopes for some minutes, and a
+    probe that comes too early may make it keep the old ones longer (docs/nylas-api.md, Admin
+    consent)."""
     deadline: timedelta
-    """After how long something must be wrong."""
+    """If it takes longer than this, something must be wrong."""
 
     def first_probe(self, since: datetime) -> datetime:
-        """The earliest moment for a probe."""
+        """The earliest time for a probe."""
         return since + self.floor
 
     def next_probe(
         self, since: datetime, now: datetime, chance: Chance, rest: timedelta = timedelta()
     ) -> datetime:
-        """The moment of the next probe; the last one is due at the deadline itself.
+        """The time of the next probe; the last one is due at the deadline itself.
 
-        It is at least `rest` away, if the other side asked for that. Waits grow with the time that
-        has passed, so that no count has to be kept: a task that takes the wait up after a break
-        continues as if there had been none. Each wait is drawn from a range, so that tenants that
-        began together do not ask together.
+        It is at least `rest` away, which is what the other side asked for. Waits grow with the time
+        that has passed, so no count has to be kept: a task that continues the wait after a break
+        goes on as if there had been none. Each wait is random within a range, so that tenants that
+        began together are not all probed at the same time.
         """
         wait = min(max(FIRST_WAIT, (now - since) * _GROWTH), LONGEST_WAIT)
         at = now + max(wait * (0.75 + 0.5 * chance()), rest)
@@ -86,16 +87,16 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The canary's grant carries every scope it must."""
+    """The canary's grant carries every required scope."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeAgain:
-    """The next probe is due at a moment."""
+    """Another probe is due at `until`."""
 
     until: datetime
     probed: Probed | None
-    """What was seen just now; None where it was too early to ask."""
+    """What the latest probe has shown; None if it was too early for one."""
 
 
 def advance(
@@ -110,8 +111,8 @@ def advance(
 ) -> Ready | ProbeAgain:
     """Probe if a probe is due; returns what comes next.
 
-    Raises NotPropagated once the deadline has passed, with the scopes still missing by name;
-    Misconfigured for what no waiting mends, with what to do; Superseded where the tenant awaits its
+    Raises NotPropagated once the deadline has passed, with the names of the missing scopes;
+    Misconfigured if waiting does not help, with what to do; Superseded if the tenant awaits its
     admin's consent, or was never taken up; and what `probe` raises.
     """
     if onboarding.awaiting is None:
@@ -141,12 +142,13 @@ def advance(
 def probe(
     ledger: Ledger, sender: Sender, onboarding: Onboarding, *, run_key: str, clock: Clock
 ) -> Probed:
-    """Authenticate the canary, and record the probe and the grant; if complete, it is ready.
+    """Authenticate the canary, and record the probe and the grant.
 
-    The canary's grant is a grant like any other: recorded, owned, and one day an orphan if the
-    roster does not name it. Dying between the call and the record loses nothing: the next probe
-    finds the same grant. Raises Misconfigured without a canary or a registered credential,
-    Superseded where another run holds the tenant, and the Fatal errors of the sender.
+    If the grant carries every required scope, the tenant is ready. The canary's grant is a grant
+    like any other: recorded, owned, and later an orphan if the roster does not name it. A process
+    that dies between the call and the record loses nothing, because the next probe finds the same
+    grant. Raises Misconfigured without a canary or a registered credential, Superseded if another
+    run holds the tenant, and the Fatal errors of the sender.
     """
     credential_id = _credential_id(ledger, onboarding)
     keep_hold(ledger, onboarding.held_by(run_key), clock())
@@ -165,7 +167,7 @@ def probe(
         missing = missing_scopes(onboarding.required, grant.scopes)
         outcome = ProbeOutcome.PARTIAL if missing else ProbeOutcome.GRANTED
         probed = Probed(outcome, missing)
-    # checked again: the exchange may have taken as long as another run needed to take over
+    # checked again: while the call was under way, another run may have taken over
     with writing(ledger, onboarding.held_by(run_key), clock()) as write:
         records.record_probe(write, onboarding.canary, probed)
         if grant is not None:
@@ -177,7 +179,7 @@ def probe(
 
 
 def missing_scopes(required: str, carried: str) -> tuple[str, ...]:
-    """The required scopes that a grant does not carry; both canonical, case does not matter."""
+    """The required scopes that a grant does not carry. Both are canonical; case does not matter."""
     there = {scope.casefold() for scope in split_scopes(carried)}
     return tuple(scope for scope in split_scopes(required) if scope.casefold() not in there)
 
@@ -185,8 +187,8 @@ def missing_scopes(required: str, carried: str) -> tuple[str, ...]:
 def _credential_id(ledger: Ledger, onboarding: Onboarding) -> str:
     if not onboarding.canary:
         raise Misconfigured(
-            f"The tenant {onboarding.tenant} names no canary; write the address of one of its "
-            "mailboxes into the column `canary` of the tenants table."
+            f"The tenant {onboarding.tenant} does not name a canary; write the address of one of "
+            "its mailboxes into the column `canary` of the tenants table."
         )
     with reading(ledger) as connection:
         known = credential_ids(connection, onboarding.application)
@@ -200,7 +202,7 @@ def _credential_id(ledger: Ledger, onboarding: Onboarding) -> str:
 
 
 def _advice(probed: Probed) -> str:
-    """What a refused probe means, what was said, and what to do."""
+    """What a refused probe means, what to do about it, and what was answered."""
     if probed.known is None:
         return probed.message
     known = probed.known

@@ -1,4 +1,4 @@
-"""What a consent that was asked for waits for next: decided from the records, and the time."""
+"""Decides what comes next for a consent that was asked for, from the ledger and the time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Terms:
     link: timedelta
     """How long one link is valid."""
     reminders: tuple[timedelta, ...]
-    """How long after the first link the admin is reminded with a fresh one; ascending."""
+    """How long after the first link the admin is reminded with a new one; ascending."""
     give_up: timedelta
     """How long after the first link the wait ends."""
 
@@ -32,7 +32,7 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Declined:
-    """The admin, or Microsoft, has said no."""
+    """The admin or Microsoft has said no."""
 
     error: OAuthError
 
@@ -46,7 +46,7 @@ class Expired:
 
 @dataclass(frozen=True, slots=True)
 class MakeLink:
-    """A link has to be made: the first one, or a fresh one."""
+    """A link has to be made: the first one, or another one."""
 
     is_reminder: bool
     """Whether links were sent before."""
@@ -63,7 +63,7 @@ Step = Given | Declined | Expired | MakeLink | AwaitAnswer
 
 
 def step_of(ledger: Ledger, onboarding: Onboarding, terms: Terms, now: datetime) -> Step:
-    """What the tenant's consent waits for."""
+    """What comes next for the tenant's consent."""
     asked = records.asked_consents(
         ledger, onboarding.application, onboarding.tenant, onboarding.since or now
     )
@@ -71,10 +71,10 @@ def step_of(ledger: Ledger, onboarding: Onboarding, terms: Terms, now: datetime)
 
 
 def next_step(asked: Sequence[Consent], terms: Terms, now: datetime) -> Step:
-    """What comes next, given the consents that were asked for since the wait began, oldest first.
+    """What comes next; `asked` are the consents since the wait began, oldest first.
 
-    Several links may be open at once: a reminder brings a fresh one, and the older ones stay valid
-    until they expire. One yes decides, whatever came of the others.
+    Several links may be open at once: a reminder has a new one, and the older ones stay valid until
+    they expire. One yes is enough, whatever the other answers are.
     """
     if not asked:
         return MakeLink(is_reminder=False)
@@ -95,10 +95,11 @@ def next_step(asked: Sequence[Consent], terms: Terms, now: datetime) -> Step:
 
 
 def needs_attention(ledger: Ledger, hold: Hold, now: datetime) -> bool:
-    """Whether the waiting run should look: an answer, another run, or a tenant that is gone.
+    """Whether the waiting run should look at the tenant again.
 
-    It is asked every few seconds, and cheap. It renews the run's hold on the tenant when half of it
-    is over, and writes nothing else.
+    It should after an answer, when another run has taken over, or when the tenant is gone. This is
+    called every few seconds and is cheap. It renews the run's hold on the tenant when half of the
+    term is over, and does not write anything else.
     """
     moved_on, held_until = records.hold_needs_attention(ledger, hold)
     if moved_on or held_until is None:

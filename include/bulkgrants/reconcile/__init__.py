@@ -1,1 +1,1 @@
-"""From two sides that differ to one: observe, compare, decide, apply, verify, report."""
+"""Makes the grants at Nylas equal to the roster: observe, decide, plan, apply, verify, report."""

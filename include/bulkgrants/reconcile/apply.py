@@ -1,8 +1,8 @@
-"""Applies one batch: intent before each call, outcome after it, resumable at any moment.
+"""Applies one batch. It can be interrupted at any moment and applied again.
 
-Three parts work on one event loop: `_Worker` makes the changes, many at a time; `TenantRefusals`
-notices when a tenant as a whole is refused, so that only this tenant is left alone; the recorder
-writes to the ledger.
+Each attempt is recorded before its call, and its outcome afterwards. Three parts work on one event
+loop: `_Worker` makes the changes, many at a time; `TenantRefusals` notices when a whole tenant is
+refused, so that only this tenant is left alone; the recorder writes to the ledger.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ from bulkgrants.text import bounded
 _log = logging.getLogger(__name__)
 
 IN_FLIGHT = 64
-"""Changes of one batch under way at a time: at 50/s enough for answers that take over a second."""
+"""Changes of one batch under way at a time; at 50/s, enough if answers take over a second."""
 OUTAGE = 10
-"""Changes in a row whose retries ran out, before the batch stops trying the rest."""
+"""After this many changes in a row that ran out of retries, the batch stops."""
 REFUSALS_IN_A_ROW = 5
-"""Refusals that concern the tenant, with no grant in between, before it is left alone."""
+"""After this many refusals that concern the tenant without a grant in between, it is left alone."""
 
 _LONGEST_MESSAGE = 400
 _AWAITS = {
@@ -67,7 +67,7 @@ _AWAITS = {
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What became of a batch, as far as this task applied it."""
+    """What this task has applied of a batch."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
 
@@ -77,10 +77,10 @@ async def apply_batch(
 ) -> Applied:
     """Make every open change of the batch; refusals are outcomes, not errors.
 
-    At the end, Microsoft tenants that were refused for want of consent and got no grant lose their
-    consent: they are onboarded again. The sender paces and does not retry. Raises the Fatal error
-    that ended the batch early, or Unavailable where changes are left open: applying the batch again
-    makes only those.
+    At the end, the consent of a Microsoft tenant is lost if its mailboxes were refused because
+    consent is missing and none got a grant; the tenant is then onboarded again. The sender keeps to
+    the rate budget and does not retry. Raises the Fatal error that ended the batch early, or
+    Unavailable if changes are left open; applying the batch again makes only those.
     """
     claim = await asyncio.to_thread(claim_batch, ledger, run, batch, clock())
     worker = _Worker(ledger, sender, claim, clock)
@@ -90,7 +90,7 @@ async def apply_batch(
         raise Unavailable(
             f"Batch {batch}: {left_open} changes are still open, because Nylas or the provider did "
             "not serve them; applying the batch again makes only those. "
-            f"The last error: {worker.last_error}",
+            f"The last error was: {worker.last_error}",
             after=60.0,
         )
     await asyncio.to_thread(_lose_unconsented, ledger, claim, clock)
@@ -103,7 +103,7 @@ def _close(ledger: Ledger, claim: BatchClaim, clock: Clock) -> int:
 
 
 def _lose_unconsented(ledger: Ledger, claim: BatchClaim, clock: Clock) -> None:
-    """Lose the consent of tenants that are too small for `REFUSALS_IN_A_ROW`. Safe to repeat."""
+    """Record the lost consent of tenants too small for `REFUSALS_IN_A_ROW`. Safe to repeat."""
     with writing(ledger, claim, clock()) as write:
         unconsented = changes.unconsented_tenants(write)
         lost = lose_consent(write, unconsented) if unconsented else []
@@ -111,7 +111,7 @@ def _lose_unconsented(ledger: Ledger, claim: BatchClaim, clock: Clock) -> None:
 
 
 class _Worker:
-    """One batch while it is applied: a feed of changes, and coroutines that make them."""
+    """Applies one batch: coroutines take open changes from a feed and make them."""
 
     def __init__(
         self, ledger: Ledger, sender: AsyncSender, claim: BatchClaim, clock: Clock
@@ -129,7 +129,7 @@ class _Worker:
         self._unserved_in_a_row = 0
 
     async def run(self) -> None:
-        """Apply the batch; what has ended is recorded even where an error stops the rest."""
+        """Apply the batch; ended attempts are recorded even if an error stops the rest."""
         try:
             async with asyncio.TaskGroup() as group:
                 recording = group.create_task(self._recorder.run())
@@ -158,7 +158,7 @@ class _Worker:
                 group.create_task(worker())
 
     async def _feed(self) -> AsyncIterator[OpenChange]:
-        """The open changes in plan order, each with its next attempt already intended."""
+        """The open changes in plan order; each one's next attempt is already recorded."""
         position = 0
         while not self._outage:
             block = await asyncio.to_thread(self._next_block, position)
@@ -169,7 +169,7 @@ class _Worker:
                 yield change
 
     async def _set_aside(self) -> AsyncIterator[OpenChange]:
-        """The changes that wait for their tenants, the shortest wait first."""
+        """The changes whose tenants have to wait, the shortest wait first."""
         for change in sorted(self._waiting, key=lambda one: self._resume_at[one.tenant]):
             if self._outage:
                 return
@@ -200,7 +200,7 @@ class _Worker:
             changes.intend(write, [(change.seq, change.attempts) for change in block])
 
     async def _make(self, change: OpenChange, *, patient: bool) -> None:
-        """Attempt one change until it is done, refused, put aside, or not served."""
+        """Attempt one change until it is done, refused, set aside, or not served."""
         for attempt in itertools.count(1):
             obstacle = self._refusals.obstacle(change.tenant)
             if obstacle is not None:
@@ -223,7 +223,7 @@ class _Worker:
             await asyncio.to_thread(self._intend, [change])
 
     async def _attempt(self, change: OpenChange) -> Retriable | None:
-        """One attempt; returns the error where another one may help."""
+        """Make one attempt; returns the error if another attempt may succeed."""
         provider = Provider(change.provider)
         call = authenticate(provider, change.email, change.credential_id, change.scopes)
         try:
@@ -241,9 +241,9 @@ class _Worker:
         return None
 
     async def _wait(self, tenant: str, error: Retriable, delay: float) -> None:
-        """A provider's limit slows down one tenant; any other error slows down this change.
+        """Wait before the next attempt; at a provider's limit, the whole tenant has to wait.
 
-        Nylas' own limit has already slowed every process, through the shared budget.
+        Nylas' own limit has already slowed down every process through the shared budget.
         """
         if isinstance(error, RateLimited) and error.throttle is Throttle.PROVIDER:
             resume_at = time.monotonic() + delay
@@ -279,7 +279,7 @@ class _Worker:
                 self._recorder.add(Quarantined(change.tenant, reason))
 
     def _skip(self, change: OpenChange, reason: SkipReason, detail: str) -> None:
-        """The change was overtaken by its tenant's quarantine, or by the loss of its consent."""
+        """End a change whose tenant was quarantined or lost its consent after the plan was made."""
         self._end(change, Outcome.SKIPPED, 0, "not sent")
         message = bounded(detail, _LONGEST_MESSAGE)
         self._finish(NotGranted(change, Outcome.SKIPPED, reason, "", message, self._clock()))
@@ -302,7 +302,7 @@ class _Worker:
 
 
 def _cause(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The one error to raise: a fatal one before all others."""
+    """The error to raise: a fatal one if there is any."""
     leaves: list[BaseException] = []
     pending: list[BaseException] = [errors]
     while pending:
@@ -315,23 +315,23 @@ def _cause(errors: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 class TenantRefusals:
-    """Refusals in a row, tenant by tenant, and the tenants that are left alone."""
+    """Counts refusals in a row for each tenant, and knows which tenants are left alone."""
 
     def __init__(self) -> None:
         self.quarantined: dict[str, str] = {}
-        """The reason for each tenant in quarantine."""
+        """The tenants in quarantine, each with its reason."""
         self.awaiting: dict[str, Awaiting] = {}
-        """What each tenant awaits that was ready when the run was planned."""
+        """The tenants that were ready when the run was planned, each with what it now awaits."""
         self._in_a_row = Counter[str]()
         self._unconsented_in_a_row = Counter[str]()
 
     def granted(self, tenant: str) -> None:
-        """The tenant works."""
+        """Start counting again, because the tenant has got a grant."""
         self._in_a_row.pop(tenant, None)
         self._unconsented_in_a_row.pop(tenant, None)
 
     def refused(self, tenant: str, reason: str) -> bool:
-        """One more refusal of the tenant; tells whether this is the one that quarantines it."""
+        """Count a refusal of the tenant; returns whether this one puts it into quarantine."""
         self._in_a_row[tenant] += 1
         if self._in_a_row[tenant] < REFUSALS_IN_A_ROW or tenant in self.quarantined:
             return False
@@ -339,7 +339,7 @@ class TenantRefusals:
         return True
 
     def unconsented(self, tenant: str) -> bool:
-        """One more refusal for want of consent; tells whether this is the one that loses it."""
+        """Count a refusal for missing consent; returns whether the consent is now lost."""
         self._unconsented_in_a_row[tenant] += 1
         if self._unconsented_in_a_row[tenant] < REFUSALS_IN_A_ROW or tenant in self.awaiting:
             return False
@@ -347,7 +347,7 @@ class TenantRefusals:
         return True
 
     def obstacle(self, tenant: str) -> tuple[SkipReason, str] | None:
-        """Why nothing more is sent for the tenant, with a detail; None where it is served."""
+        """Why nothing more is sent for the tenant, with a detail; None if nothing prevents it."""
         if tenant in self.awaiting:
             return _AWAITS[self.awaiting[tenant]]
         if tenant in self.quarantined:

@@ -1,4 +1,4 @@
-"""The one place that decides what happens to a mailbox: values in, one change or skip out."""
+"""Decides what happens to a mailbox: values in, one change or skip out. Only this file decides."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from bulkgrants.model import (
 GIVEN_UP_AFTER = timedelta(days=28)
 _FIRST_ESCROW = timedelta(hours=6)
 _LONGEST_ESCROW = timedelta(hours=23)
-"""A day, less the time that a run takes. A nightly run always begins at the same time and refuses
-some minutes later; with a full day, the next run would find the mailbox not yet due, and would try
-it only every other night."""
+"""A day, less the time that a run may take. A nightly run begins at the same time every night, and
+the mailbox is refused some minutes later. With a full day it would not be due yet when the next run
+plans, and would be tried only every other night."""
 
 
 def decide(
     desired: Desired | None, actual: Actual | None, circumstances: Circumstances
 ) -> Change | Skip:
-    """What to do with one mailbox, given what the roster and the API say of it.
+    """What to do with one mailbox, given what the roster and the API say about it.
 
-    Reasons to leave it alone come first, the strongest before the weaker, so that a skip names
-    what a person would have to change. A broken grant is renewed, never deleted and made again:
-    deleting is final (docs/nylas-api.md, Grants). Raises ValueError for a mailbox that neither side
-    knows.
+    Reasons to leave it alone come first, the strongest of them at the top, so that a skip names the
+    one that a person would have to remove. A broken grant is renewed, never deleted and made again,
+    because deleting is final (docs/nylas-api.md, Grants). Raises ValueError for a mailbox that is
+    neither in the roster nor at Nylas.
     """
     if desired is not None:
         return _with_entry(desired, actual, circumstances)
@@ -113,7 +113,7 @@ def is_new_orphan(candidate: Candidate) -> bool:
 def escrow_until(refusals: int, first_refused_at: datetime, now: datetime) -> datetime | None:
     """When a mailbox is due after its n-th refusal in a row; None once it is given up.
 
-    After 6 and 12 hours, then daily, for 28 days from the first refusal.
+    It is due after 6 hours, then 12, then daily, until 28 days after the first refusal.
     """
     if now - first_refused_at >= GIVEN_UP_AFTER:
         return None

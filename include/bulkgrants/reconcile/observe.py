@@ -22,7 +22,7 @@ from bulkgrants.text import address_key
 _log = logging.getLogger(__name__)
 
 _AT_FIRST = 3
-"""Pages asked for at once at the beginning; of a short list, at most this many in vain."""
+"""Pages requested at once at the beginning; for a short list, at most this many are wasted."""
 _IN_FLIGHT = 32
 _PAGES_PER_WRITE = 20
 
@@ -33,13 +33,13 @@ class Listed:
 
     pages: int
     staged: int
-    """Grants with an address; a seam that was read twice counts twice."""
+    """Grants with an address; those on a seam that was read twice count twice."""
 
 
 async def observe(ledger: Ledger, sender: AsyncSender, run: Run, *, clock: Clock) -> int:
     """List the grants that the run is about and merge them; returns how many mailboxes have one.
 
-    Raises what `stage_grants` raises, and Unavailable where the ledger lost what was staged.
+    Raises what `stage_grants` raises, and Unavailable if the ledger has lost staged grants.
     """
     listed = await stage_grants(ledger, sender, run, clock=clock)
     _log.info("Listed %d grants on %d pages", listed.staged, listed.pages)
@@ -58,16 +58,16 @@ def _merge(ledger: Ledger, run: Run, listed: Listed, clock: Clock) -> int:
 async def stage_grants(ledger: Ledger, sender: AsyncSender, run: Run, *, clock: Clock) -> Listed:
     """List the grants that the run is about, and stage them in `observed`.
 
-    What an earlier, interrupted listing staged is dropped first. Memory holds some pages, never
-    the list. Raises what the sender raises once retries are used up, Unavailable for a list with a
-    gap, and Superseded for a run that is planned already or has lost its lease.
+    What an earlier, interrupted listing staged is dropped first. Memory holds a few pages, never
+    the whole list. Raises what the sender raises once its retries are used up, Unavailable if the
+    list has a gap, and Superseded if the run is already planned or has lost its lease.
     """
     await asyncio.to_thread(_clear, ledger, run, clock)
     pages = staged = 0
     waiting: list[tuple[Cell, ...]] = []
     async for fresh in _pages(sender, run.selection.mailbox):
         pages += 1
-        # page by page: a thread that works for long makes the loop miss its slots
+        # page by page: a thread that is busy for long makes the event loop miss its slots
         waiting.extend(_rows(run.application, fresh))
         if pages % _PAGES_PER_WRITE == 0:
             staged += await asyncio.to_thread(_stage, ledger, run, waiting, clock)
@@ -79,8 +79,9 @@ async def stage_grants(ledger: Ledger, sender: AsyncSender, run: Run, *, clock: 
 async def _pages(sender: AsyncSender, mailbox: str | None) -> AsyncIterator[list[Grant]]:
     """The grants of each page, without those of the page before.
 
-    Neighbouring pages share one grant. If they do not, a grant was deleted in the meantime and the
-    others moved up: the pages' seam is read again, so that no grant falls between two pages.
+    Pages are requested so that each begins with the last grant of the page before. If it does not,
+    a grant was deleted meanwhile and the others moved up. Then the seam between the two pages is
+    read again, so that no grant is missed.
     """
     first = await _page(sender, 0, mailbox)
     yield list(first.items)
@@ -91,8 +92,8 @@ async def _pages(sender: AsyncSender, mailbox: str | None) -> AsyncIterator[list
     async for offset, page in _ahead(sender, stride, mailbox):
         if page.items and page.items[0].grant_id == before.items[0].grant_id:
             raise Unavailable(
-                f"Nylas gave the same page of grants at offset {offset} as at the one before; "
-                "the listing cannot go on."
+                f"Nylas returned the same page of grants at offset {offset} as at the one before; "
+                "the listing cannot continue."
             )
         if not page.items or page.items[0].grant_id != before.items[-1].grant_id:
             seam = await _page(sender, max(0, offset - stride // 2), mailbox)
@@ -120,8 +121,8 @@ async def _ahead(
 ) -> AsyncIterator[tuple[int, Page[Grant]]]:
     """The pages after the first, in order; several are requested at the same time.
 
-    The total is unknown, so pages are requested until one comes back short; pages beyond it are
-    dropped. More are requested at once as the list goes on, so that a short list costs few calls.
+    The total is unknown, so pages are requested until one comes back short; pages after it are
+    dropped. The number of pages requested at once grows, so that a short list costs few calls.
     """
     under_way: deque[tuple[int, asyncio.Task[Page[Grant]]]] = deque()
     offset = stride
@@ -160,7 +161,7 @@ def _stage(ledger: Ledger, run: Run, rows: list[tuple[Cell, ...]], clock: Clock)
 
 
 def _rows(application: str, grants: list[Grant]) -> list[tuple[Cell, ...]]:
-    """Grants without an address, such as virtual calendars, belong to no mailbox and stay out."""
+    """Rows for staging. Grants without an address, such as virtual calendars, are left out."""
     return [
         staging.listing_row(application, one, address_key(one.email)) for one in grants if one.email
     ]

@@ -16,35 +16,35 @@ from bulkgrants.text import BadAddress, normalise_address
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """The roster date a run is for, and what it may do."""
+    """The roster date that a run is for, and what it may do."""
 
     roster_date: date | None
     mode: Mode
     reason: str
-    """Why the run does nothing at all, in one sentence; empty where it goes on."""
+    """Why the run does nothing at all, in one sentence; empty if it continues."""
 
 
 @dataclass(frozen=True, slots=True)
 class RosterState:
-    """The day a run is for, and which days the roster has."""
+    """The day that a run is for, and which days the roster has."""
 
     day: date
     """The run's logical date."""
     today: date
     exact: bool
-    """Whether the run is for its day only, as scheduled and backfill runs are; a manual run takes
-    the newest roster that is not later than its day."""
+    """Whether the run needs the roster of exactly its day, as scheduled and backfill runs do; a
+    manual run uses the newest roster that is not later than its day."""
     dated: bool
-    """Whether the roster has one partition a day; a plain current table shows only the present."""
+    """Whether the roster has a partition for each day; a current table shows only the present."""
     newest: date | None
-    """The newest partition; None where there is none."""
+    """The newest partition; None if there is none."""
 
 
 def admit(mode: Mode, roster: RosterState, newest_applied: date | None) -> Admission:
-    """Decide what a run may do; `mode` is what it was started to do.
+    """Decide what a run may do; `mode` is what it was started for.
 
-    An old roster is never applied to the grants of today. Raises Unavailable where the day's
-    partition is not there yet, Misconfigured where the roster has no partition at all.
+    An old roster is never applied to today's grants. Raises Unavailable if the day's partition does
+    not exist yet, Misconfigured if the roster has no partition at all.
     """
     if not roster.dated:
         if roster.exact and roster.day < roster.today:
@@ -56,20 +56,20 @@ def admit(mode: Mode, roster: RosterState, newest_applied: date | None) -> Admis
     if roster.day > roster.newest and roster.exact:
         raise Unavailable(
             f"The roster has no partition for {roster.day} yet, the newest is {roster.newest}; "
-            "load it, and this task continues by itself.",
+            "load it, and this task will continue by itself.",
             after=600.0,
         )
     if roster.day < roster.newest:
         reason = f"This run is for {roster.day}, but the newest roster is {roster.newest}."
         return Admission(roster.day, Mode.AUDIT, reason)
     if newest_applied is not None and roster.newest < newest_applied:
-        reason = f"Roster {newest_applied} was applied already, and {roster.newest} is older."
+        reason = f"Roster {newest_applied} has already been applied, and {roster.newest} is older."
         return Admission(roster.newest, Mode.AUDIT, reason)
     return Admission(roster.newest, mode, "")
 
 
 def selection_of(tenants: Iterable[str], mailbox: str | None) -> Selection:
-    """What a person asked a run to be about. Raises Misconfigured for a bad mailbox address."""
+    """The part of the roster that a person asked for. Raises Misconfigured for a wrong address."""
     if not mailbox:
         return Selection(tenants=tuple(tenants))
     try:
@@ -91,10 +91,10 @@ def open_run(
     roster: RosterState,
     now: datetime,
 ) -> Run:
-    """Open a run with all that it is for; safe to repeat until the run is planned.
+    """Open a run, take the lease, and record what it is for; safe to repeat until it is planned.
 
-    A second call with the same key returns the same run. Raises LeaseHeld or Unavailable while it
-    has to wait, Misconfigured where waiting does not help.
+    A second call with the same key returns the same run. Raises LeaseHeld or Unavailable if it has
+    to wait, Misconfigured if waiting does not help.
     """
     admission = admit(mode, roster, runs.newest_applied(ledger, application))
     run_id = runs.open_record(ledger, application=application, key=key, kind=kind, now=now)

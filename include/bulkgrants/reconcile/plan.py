@@ -1,4 +1,4 @@
-"""Orders what is to be done: candidates in; changes, skips and batches out, all at once."""
+"""Makes the plan of a run: candidates in; ordered changes, skips and batches out."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from bulkgrants.model import (
 from bulkgrants.reconcile.decide import decide, is_new_orphan
 
 MAX_BATCHES = 1_000
-"""However large the plan is: Airflow maps over at most 1,024 items (docs/airflow.md)."""
+"""Of a plan of any size: Airflow maps a task over at most 1,024 items (docs/airflow.md)."""
 
 _UNKNOWN_TENANT = Standing(
     enabled=True, awaiting=None, quarantined_until=None, quarantine_reason="", grace=DEFAULT_GRACE
@@ -38,10 +38,10 @@ _UNKNOWN_TENANT = Standing(
 
 
 def plan(ledger: Ledger, run: Run, *, batch_size: int, now: datetime) -> Plan:
-    """Compare, decide, and write the work queue; a second call returns the same plan.
+    """Compare, decide, and write the changes; a second call returns the same plan.
 
-    Everything is written in one transaction, so a killed plan leaves nothing. Raises Superseded
-    for a run that has lost its lease, Unavailable where the staged roster or the listing is gone.
+    Everything is written in one transaction, so a plan that is killed leaves nothing behind. Raises
+    Superseded if the run has lost its lease, Unavailable if the staged roster or listing is gone.
     """
     with writing(ledger, run, now) as write:
         if not runs.is_planned(write):
@@ -97,7 +97,7 @@ def _circumstances(
 
 
 def _side(candidate: Candidate) -> str:
-    """Which side of the comparison knows the mailbox."""
+    """Which sides of the comparison have the mailbox."""
     if candidate.desired is None:
         return "api"
     return "roster" if candidate.actual is None else "both"
@@ -108,9 +108,9 @@ def _label(decision: Change | Skip) -> str:
 
 
 def _change_row(candidate: Candidate, change: Change) -> tuple[Cell, ...]:
-    """Everything of a change that its plan decides, and so its fingerprint covers, but its state.
+    """The columns of a change that the plan's fingerprint covers.
 
-    kind, provider, email, tenant, scopes, credential_id, grant_id.
+    They are kind, provider, email, tenant, scopes, credential_id, grant_id.
     """
     who = (candidate.provider, candidate.email, candidate.tenant)
     grant_id = candidate.actual.grant_id if candidate.actual else None
@@ -127,7 +127,7 @@ def _skip_row(candidate: Candidate, skip: Skip) -> tuple[Cell, ...]:
 
 
 def _counts(write: Writing[Run], tally: Counter[str]) -> dict[str, int]:
-    """The tally, and by subtraction the mailboxes that never became candidates."""
+    """The decisions' counts and, by subtraction, those of mailboxes that are not candidates."""
     sizes = comparison.totals(write)
     differ, missing, orphans = (tally.pop(side, 0) for side in ("both", "roster", "api"))
     unchanged = sizes.entries - differ - missing

@@ -1,4 +1,4 @@
-"""Writes what happens to a batch into the ledger, some events to each transaction."""
+"""Writes what happens to a batch into the ledger, several events in each transaction."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """A tenant that from now on is left alone for a while."""
+    """A tenant that is left alone for a while from now on."""
 
     tenant: str
     reason: str
@@ -37,7 +37,7 @@ class Quarantined:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A Microsoft tenant whose consent is no longer honoured."""
+    """A Microsoft tenant whose consent is no longer honoured by the provider."""
 
     tenant: str
 
@@ -58,13 +58,14 @@ class Recorder:
         self._logged_at = time.monotonic()
 
     def add(self, *events: Event) -> None:
-        """Note what happened; it reaches the ledger a moment later."""
+        """Take up events; `run` writes them to the ledger a moment later."""
         self._events.extend(events)
 
     async def run(self) -> None:
-        """Write now and then, until cancelled; also when nothing happens, to keep the lease.
+        """Write events every quarter of a second until cancelled.
 
-        Raises Superseded where another process has taken over.
+        It also writes when nothing has happened for a while, to keep the lease. Raises Superseded
+        if another process has taken over.
         """
         while True:
             await asyncio.sleep(_WRITE_EVERY)
@@ -72,12 +73,12 @@ class Recorder:
                 await self._write_down()
 
     async def flush(self) -> None:
-        """Write what `run` has left. Raises Superseded."""
+        """Write the events that `run` has not written. Raises Superseded."""
         if self._events:
             await self._write_down()
 
     async def _write_down(self) -> None:
-        """Wait for a write that has begun, even if the task is cancelled meanwhile."""
+        """Write the events; a write that has begun is awaited even if the task is cancelled."""
         events, self._events = self._events, []
         writing = asyncio.create_task(asyncio.to_thread(self._write, events))
         try:
@@ -118,7 +119,7 @@ def _leave_alone(write: Writing[BatchClaim], events: Sequence[Event]) -> list[st
 
 
 def _record(write: Writing[BatchClaim], done: Sequence[changes.Done]) -> None:
-    """Write outcomes, the grants they made, and what goes into and out of escrow."""
+    """Write outcomes and new grants, and move mailboxes into and out of escrow."""
     granted = [one for one in done if isinstance(one, Granted)]
     changes.finish(write, done)
     own(
@@ -143,7 +144,7 @@ def _record(write: Writing[BatchClaim], done: Sequence[changes.Done]) -> None:
 
 
 def _escrow_record(one: NotGranted, before: EscrowRecord | None) -> EscrowRecord:
-    """The mailbox of a refusal in escrow, after the refusals before this one."""
+    """The refused mailbox's record in escrow; `before` is its record until now."""
     count = before.refusals + 1 if before else 1
     since = before.first_refused_at if before else one.at
     return EscrowRecord(
@@ -160,10 +161,10 @@ def _escrow_record(one: NotGranted, before: EscrowRecord | None) -> EscrowRecord
 
 
 def log_lost_consents(lost: Iterable[str]) -> None:
-    """Tell the on-call engineer what has happened, and what follows."""
+    """Tell the on-call engineer what has happened and what comes next."""
     for tenant in lost:
         _log.warning(
-            "Tenant %s has lost its admin's consent: Microsoft refuses its mailboxes for want of "
-            "it. Its grants are left as they are, and onboard_tenants will ask the admin again.",
+            "Tenant %s has lost its admin's consent: Microsoft refuses its mailboxes because it is "
+            "missing. Its grants are left as they are; onboard_tenants will ask the admin again.",
             tenant,
         )

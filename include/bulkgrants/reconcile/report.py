@@ -29,15 +29,15 @@ class Report:
     markdown: str
     counts: dict[str, int]
     complete: bool
-    """Whether nothing that was to be applied is still open."""
+    """Whether no change that should have been applied is still open."""
     headline: str
     """One sentence."""
 
 
 def close_run(ledger: Ledger, run: Run, now: datetime) -> Report:
-    """Write the report into the run's record, close it, and give the lease back.
+    """Write the report into the run's record, close the run, and release the lease.
 
-    Safe to repeat: the report is made anew from the ledger's records.
+    Safe to repeat: each call makes the report from the ledger's records.
     """
     with runs.closing(ledger, run, now) as connection:
         report = _report(connection, run)
@@ -60,11 +60,11 @@ def _report(connection: Reading, run: Run) -> Report:
 
 
 def _counts(connection: Reading, run: Run) -> dict[str, int]:
-    """The plan's counts, then the outcomes', all of whole mailboxes but `attempts`."""
+    """The plan's counts, then those of the outcomes. They count mailboxes, except `attempts`."""
     planned = reports.planned_counts(connection, run)
     applied = reports.applied_counts(connection, run)
     if run.mode is not Mode.APPLY:
-        applied.pop("open", None)  # a run that only plans never meant to apply
+        applied.pop("open", None)  # a run that only plans leaves nothing open
     return {label: count for label, count in planned.items() if label not in _APPLIED} | applied
 
 
@@ -72,7 +72,7 @@ def _headline(run: Run, counts: dict[str, int]) -> str:
     if run.mode_reason:
         return f"Nothing was written to Nylas. {run.mode_reason}"
     if run.planned_at is None:
-        return "Nothing was written to Nylas: the run did not get as far as a plan."
+        return "Nothing was written to Nylas: the run ended before it had a plan."
     wanted = sum(counts.get(kind, 0) for kind in ChangeKind if kind is not ChangeKind.REVOKE)
     if run.mode is not Mode.APPLY:
         return f"{wanted} changes planned, none applied: this was {_MODE_PHRASES[run.mode]}."
@@ -101,7 +101,7 @@ def _facts(run: Run) -> str:
 
 
 def _lists(connection: Reading, run: Run) -> list[tuple[str, tuple[str, ...], list[Cells]]]:
-    """Title, head and rows of each list, one row more than is shown."""
+    """The title, head and rows of each list; one row more than is shown tells if there are more."""
     rows = reports.run_rows(connection, run, _AT_MOST + 1)
     return [
         (
@@ -145,5 +145,5 @@ def _table(title: str, head: Iterable[str], rows: Iterable[Iterable[object]]) ->
     head = list(head)
     lines = [head, ["---"] * len(head), *listed[:_AT_MOST]]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    more = "\n\nand more; the ledger has them all." if len(listed) > _AT_MOST else ""
+    more = "\n\nThere are more; the ledger has them all." if len(listed) > _AT_MOST else ""
     return f"## {title}\n\n{table}{more}"

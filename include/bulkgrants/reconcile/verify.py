@@ -1,4 +1,4 @@
-"""Reads back what a run has applied: page by page, newest authentication first."""
+"""Reads back what a run has applied, page by page, the newest authentication first."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from bulkgrants.ports import Clock
 async def verify(ledger: Ledger, sender: AsyncSender, run: Run, *, clock: Clock) -> Counter[str]:
     """Compare each change that succeeded with the grant as the API lists it now.
 
-    Every authentication moves a grant to the head of the list by `updated_at`, so the pages down to
-    the run's first one hold them all: the cost grows with the changes. A grant that is missing
-    there, or differs, is drift. Returns how many changes are verified and how many
-    drifted. Raises what the sender raises once retries are used up, and Superseded.
+    Each authentication moves its grant to the top of the list by `updated_at`, so the pages down to
+    the run's first authentication have all of them, and the cost depends on the number of changes.
+    A grant that is missing there or differs is drift. Returns how many changes were verified and
+    how many drifted. Raises what the sender raises once its retries are used up, and Superseded.
     """
     oldest = await asyncio.to_thread(changes.first_authentication, ledger, run)
     offset = 0
@@ -31,7 +31,7 @@ async def verify(ledger: Ledger, sender: AsyncSender, run: Run, *, clock: Clock)
         page = await send_patiently(sender, call)
         if page.items and page.items == before:
             raise Unavailable(
-                f"Nylas gave the same page of grants at offset {offset} as at the one before; "
+                f"Nylas returned the same page of grants at offset {offset} as at the one before; "
                 "what was applied cannot be verified."
             )
         await asyncio.to_thread(_compare, ledger, run, page.items, clock)
@@ -65,6 +65,6 @@ def _verification(change: changes.MadeChange, grant: Grant) -> Verification:
 
 
 def _conclude(ledger: Ledger, run: Run, clock: Clock) -> Counter[str]:
-    """What the pages did not show is drift."""
+    """Record changes whose grants were on none of the pages as drift, and count the results."""
     with writing(ledger, run, clock()) as write:
         return changes.conclude_verification(write)

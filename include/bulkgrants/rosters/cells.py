@@ -1,4 +1,4 @@
-"""Reads single cells as drivers return them: text, nulls, lists, and anything else."""
+"""Reads single cells as database drivers return them: text, nulls, lists, or anything else."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ class NotText:
     """A cell that holds something other than text."""
 
     kind: str
-    """The Python type that the driver made of it, in lower case."""
+    """The Python type of the driver's value, in lower case."""
     shown: str
     """Its value, bounded."""
 
 
 Cell = str | NotText | None
-"""Text as written, something else, or null."""
+"""Text as written, a value that is not text, or None for null."""
 
 
 def read_cell(value: object) -> Cell:
-    """A value as the driver gave it; every null (None, NaN, NA, NaT) is None."""
+    """The cell for a driver's value; every null (None, NaN, NA, NaT) is None."""
     if isinstance(value, str | NotText):
         return value
     if _is_null(value):
@@ -58,7 +58,7 @@ def raw_column(frame: pd.DataFrame, name: str) -> NDArray[np.object_]:
 
 
 def read_cells(values: NDArray[np.object_]) -> NDArray[np.object_]:
-    """Values as `Cell`s, except that nulls may stay NaN or NA."""
+    """The values as `Cell`s, except that nulls may stay NaN or NA."""
     if _only_text(values):
         return values
     return objects([read_cell(value) for value in values])
@@ -69,7 +69,7 @@ def _only_text(values: NDArray[np.object_]) -> bool:
 
 
 def objects(values: Sequence[object]) -> NDArray[np.object_]:
-    """A flat array of objects, even where they are sequences themselves."""
+    """A flat array of objects, even if they are sequences themselves."""
     array = np.empty(len(values), dtype=object)
     array[:] = values
     return array
@@ -80,19 +80,19 @@ class Distinct:
     """A column by its distinct cells."""
 
     codes: NDArray[np.intp]
-    """For each row the index of its cell in `cells`."""
+    """For each row, the index of its cell in `cells`."""
     cells: list[Cell]
 
 
 def distinct(cells: NDArray[np.object_]) -> Distinct:
-    """The distinct cells of a column, null among them as None."""
+    """The distinct cells of a column; they always include None for null."""
     codes, uniques = pd.factorize(cells)
     null = len(uniques)
     return Distinct(np.where(codes < 0, null, codes), [*cast("Sequence[Cell]", uniques), None])
 
 
 def lists_as_json(values: NDArray[np.object_]) -> NDArray[np.object_]:
-    """Values of a scopes column, in which lists and arrays become JSON texts."""
+    """The values of a scopes column, with lists and arrays as JSON texts."""
     if _only_text(values):
         return values
     return objects([_as_json(value) for value in values])
@@ -107,13 +107,13 @@ def _as_json(value: object) -> object:
 
 
 class UnreadableScopes(ValueError):
-    """The cell cannot be read as scopes; the message says why, without a full stop."""
+    """The text cannot be read as scopes; the message says why, without a full stop."""
 
 
 def read_scopes(text: str) -> str:
-    """Canonical scopes of a text: separated by blanks, commas or semicolons, or a JSON array.
+    """The canonical scopes in a text: separated by blanks, commas or semicolons, or a JSON array.
 
-    Empty where it names none. Raises UnreadableScopes.
+    Empty if the text does not name any. Raises UnreadableScopes.
     """
     text = trimmed(text)
     if text.startswith(("[", "{", '"')):
@@ -124,7 +124,7 @@ def read_scopes(text: str) -> str:
         raise UnreadableScopes(f'"{bounded(bad, 60)}" is not a scope')
     scopes = canonical_scopes(parts)
     if not scopes and any(part in IDENTITY_SCOPES for part in parts):
-        raise UnreadableScopes("it names only identity scopes, which Nylas adds by itself")
+        raise UnreadableScopes("it names only identity scopes, which Nylas adds to every grant")
     return scopes
 
 
@@ -132,7 +132,7 @@ def _json_array(text: str) -> list[str]:
     try:
         parts = json.loads(text)
     except (ValueError, RecursionError):
-        raise UnreadableScopes("it starts like JSON but is not readable as such") from None
+        raise UnreadableScopes("it starts like JSON but is not valid JSON") from None
     if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
         raise UnreadableScopes("as JSON it must be an array of texts")
     return parts

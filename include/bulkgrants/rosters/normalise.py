@@ -1,4 +1,4 @@
-"""Turns a chunk of roster rows into entries and rejects: where each belongs, or what is wrong."""
+"""Turns a chunk of roster rows into entries, and into rejects that say what is wrong."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _PERSONAL_DOMAINS = (
     *("hotmail.com", "hotmail.co.uk", "hotmail.de", "hotmail.es", "hotmail.fr", "hotmail.it"),
     *("live.com", "live.co.uk", "live.de", "live.fr", "live.nl"),
 )
-"""Domains of personal accounts: no organisation's admin can delegate or consent for them."""
+"""Domains of personal accounts; an organisation's admin cannot delegate or consent for them."""
 _PERSONAL = tuple(f"@{domain}" for domain in _PERSONAL_DOMAINS)
 
 
@@ -44,7 +44,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Everything of an entry but its mailbox."""
+    """All parts of an entry except its mailbox."""
 
     provider: str
     tenant: str
@@ -56,16 +56,16 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Misplaced:
-    """A row that cannot be an entry as it is."""
+    """A row that cannot be an entry because of a cell other than its address."""
 
     problem: Problem
     provider: str | None
-    """The tenant's, where the tenant is known: its mailbox's grant is then left alone."""
+    """The tenant's provider, or None if the tenant is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class RowCells:
-    """The cells of a row besides its address."""
+    """The cells of a row, without its address."""
 
     tenant: Cell
     provider: Cell
@@ -75,21 +75,21 @@ class RowCells:
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """The tenants table, arranged for look-ups. Make it with `of`."""
+    """The tenants table in a form for look-ups. Make it with `of`."""
 
     tenants: Mapping[str, Tenant]
     credential_ids: Mapping[tuple[str, str], str]
-    """(provider, credential name) to the id at Nylas."""
+    """Maps (provider, credential name) to the id at Nylas."""
     lower: Mapping[str, str]
-    """Tenants' names in lower case to their names."""
+    """Maps tenants' names in lower case to the names as they are written."""
     credentials: frozenset[tuple[str, str]]
-    """(provider, credential name) as the tenants name them."""
+    """(provider, credential name) of every tenant."""
 
     @classmethod
     def of(
         cls, tenants: Mapping[str, Tenant], credential_ids: Mapping[tuple[str, str], str]
     ) -> Directory:
-        """Arrange tenants by name and credential ids."""
+        """The directory of these tenants (by name) and credential ids."""
         return cls(
             tenants,
             credential_ids,
@@ -107,8 +107,8 @@ class Normalised:
     row_number (int64)."""
     rejects: pd.DataFrame
     """row_number (int64), tenant, email (object: str, as written, bounded), provider, mailbox
-    (object: str or None), reason, sentence (object: str). `mailbox` is there wherever the address
-    is good, `provider` where the tenant is known."""
+    (object: str or None), reason, sentence (object: str). `mailbox` is set if the address is valid,
+    `provider` if the tenant is known."""
 
 
 def normalise_chunk(
@@ -118,10 +118,10 @@ def normalise_chunk(
 ) -> Normalised:
     """Sort a chunk's rows into entries and rejects.
 
-    The frame has `row_number` (whole numbers), `tenant` and `email`, and perhaps `provider`,
-    `credential` and `scopes`, of any dtype and holding anything.
-    `credential_ids` maps (provider, credential name) to the id at Nylas; a credential that is not
-    registered yet leaves credential_id None. No cell makes this raise.
+    The frame has the columns `row_number` (whole numbers), `tenant` and `email`, and optionally
+    `provider`, `credential` and `scopes`, with any dtype and any content. `credential_ids` maps
+    (provider, credential name) to the id at Nylas; an entry whose credential is not registered yet
+    has None as its credential_id. No content of a cell makes this raise.
     """
     numbers = frame["row_number"].to_numpy(dtype=np.int64)
     codes, verdicts = _placements(frame, Directory.of(tenants, credential_ids))
@@ -141,7 +141,7 @@ def normalise_chunk(
 def _placements(
     frame: pd.DataFrame, directory: Directory
 ) -> tuple[NDArray[np.intp], list[Placement | Misplaced]]:
-    """Where each row belongs, judged once for each distinct combination of cells."""
+    """Where each row belongs; each distinct combination of cells is judged only once."""
     columns = [_distinct(frame, name) for name in ("tenant", "provider", "credential", "scopes")]
     codes = np.zeros(len(frame), dtype=np.intp)
     for column in columns:
@@ -162,7 +162,7 @@ def _distinct(frame: pd.DataFrame, name: str) -> Distinct:
 
 
 def _mailboxes(cells: NDArray[np.object_]) -> tuple[NDArray[np.object_], dict[int, Problem]]:
-    """The normalised address of each row, None where there is none, and what is wrong by row."""
+    """The normalised address of each row, or None, and the problems by row."""
     texts = [cell if isinstance(cell, str) else "" for cell in cells]
     found = normalise_addresses(texts)
     problems = {
@@ -198,7 +198,7 @@ def _entries(
     codes: NDArray[np.intp],
     verdicts: list[Placement | Misplaced],
 ) -> pd.DataFrame:
-    nowhere = Placement("", "", "", None)  # no row that is kept has it
+    nowhere = Placement("", "", "", None)  # fills the gaps of rejected rows; no entry has it
     placed = [v if isinstance(v, Placement) else nowhere for v in verdicts]
     columns = {
         "provider": objects([p.provider for p in placed])[codes],
@@ -211,7 +211,7 @@ def _entries(
 
 
 def _verdict(verdict: Placement | Misplaced, problem: Problem | None) -> tuple[str | None, Problem]:
-    """The provider, where known, and the first problem: the row's place before its address."""
+    """The provider if it is known, and the first problem; the address is checked last."""
     if isinstance(verdict, Misplaced):
         return verdict.provider, verdict.problem
     if problem is None:
@@ -238,13 +238,13 @@ def _rejects(
 
 
 def _frame(columns: Mapping[str, NDArray[np.object_]], numbers: NDArray[np.int64]) -> pd.DataFrame:
-    """A frame whose text columns stay objects; pandas would make NaN of None in its own text."""
+    """A frame whose text columns stay objects; pandas' own text type would turn None into NaN."""
     series = {name: pd.Series(cells, dtype="object") for name, cells in columns.items()}
     return pd.DataFrame({**series, "row_number": numbers})
 
 
 def _written(value: object) -> str:
-    """A cell for the rejects table: as written, bounded; nothing for null."""
+    """A cell for the rejects table: as written, bounded; empty for null."""
     match read_cell(value):
         case None:
             return ""
@@ -255,7 +255,7 @@ def _written(value: object) -> str:
 
 
 def place(cells: RowCells, directory: Directory) -> Placement | Misplaced:
-    """The placement that the cells ask for; the first thing that is wrong with them otherwise."""
+    """The placement that the cells ask for, or the first problem in them."""
     tenant = _tenant(cells.tenant, directory)
     if isinstance(tenant, Problem):
         return Misplaced(tenant, None)
@@ -274,11 +274,11 @@ def place(cells: RowCells, directory: Directory) -> Placement | Misplaced:
 
 
 def not_text(column: str, cell: NotText) -> Problem:
-    """The problem of a cell that holds a number, bytes, a date or the like."""
+    """The problem of a cell that holds a number, bytes, a date or another value than text."""
     return Problem(
         RejectReason.NOT_TEXT,
-        f"The {column} cell holds {quoted(cell.shown)} ({cell.kind}), which is not text; make the "
-        "column a text in the warehouse or cast it in the roster's query.",
+        f"The {column} cell holds {quoted(cell.shown)} ({cell.kind}), which is not text; change "
+        "the column's type to text in the warehouse, or cast it in the roster's query.",
     )
 
 
@@ -296,7 +296,7 @@ def _tenant(cell: Cell, directory: Directory) -> Tenant | Problem:
         return found
     alike = directory.lower.get(name.lower())
     advice = (
-        f"write {quoted(alike)}, as it is spelled there"
+        f"write {quoted(alike)}, as it is written there"
         if alike
         else "correct the cell, or have the tenant added there"
     )
@@ -315,7 +315,7 @@ def _provider(cell: Cell, tenant: Tenant) -> Problem | None:
     return Problem(
         RejectReason.PROVIDER_MISMATCH,
         f"The provider cell says {quoted(name)}, but the tenant {quoted(tenant.tenant)} is at "
-        f"{tenant.provider.value}; correct the tenant or the provider, or leave the latter empty.",
+        f"{tenant.provider.value}; correct one of them, or leave the provider empty.",
     )
 
 
@@ -336,16 +336,16 @@ def _scopes(cell: Cell, tenant: Tenant) -> str | Problem:
     if isinstance(cell, NotText):
         return Problem(
             RejectReason.UNREADABLE_SCOPES,
-            f"The scopes cell holds {quoted(cell.shown)} ({cell.kind}); write the scopes as text, "
-            "separated by blanks, as a list, or leave the cell empty for the tenant's scopes.",
+            f"The scopes cell holds {quoted(cell.shown)} ({cell.kind}); write the scopes as a list "
+            "or as text, separated by blanks, or leave the cell empty for the tenant's scopes.",
         )
     try:
         scopes = read_scopes(cell or "")
     except UnreadableScopes as error:
         return Problem(
             RejectReason.UNREADABLE_SCOPES,
-            f"The scopes cell {quoted(cell or '')} cannot be read: {error}; separate the scopes by "
-            "blanks, or leave the cell empty for the tenant's scopes.",
+            f"The scopes cell {quoted(cell or '')} cannot be read: {error}; separate the scopes "
+            "with blanks, or leave the cell empty for the tenant's scopes.",
         )
     if scopes and tenant.provider is Provider.MICROSOFT:
         return Problem(

@@ -1,6 +1,6 @@
-"""Reads a run's roster from the warehouse into the ledger, chunk by chunk, whatever its size.
+"""Reads a run's roster of any size from the warehouse into the ledger, chunk by chunk.
 
-Every row that is read ends up in `entries` or in `rejects`.
+Every row that is read ends up either in `entries` or in `rejects`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CHUNK_ROWS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """How many rows a roster had, and where they went; `read == entries + rejected`."""
+    """How many rows were read, and where they went; `read == entries + rejected`."""
 
     entries: int
     rejected: int
@@ -44,10 +44,10 @@ def read_roster(
     tenants: Source,
     now: datetime,
 ) -> Staged:
-    """Read roster and tenants in one ledger transaction; a killed read leaves the ledger as it was.
+    """Read the roster and the tenants in one transaction; if it is killed, the ledger is unchanged.
 
-    Raises Misconfigured for a source that cannot be read or a run for a tenant that the tenants
-    table lacks, Superseded for a run that is planned already or has lost its lease.
+    Raises Misconfigured if a source cannot be read or the run is for a tenant that is not in the
+    tenants table, Superseded if the run is already planned or has lost its lease.
     """
     listed = {tenant.tenant: tenant for tenant in read_tenants(warehouse, tenants)}
     require_known(run.selection.tenants, listed.values(), tenants)
@@ -71,12 +71,11 @@ def stage_roster(
     tenants: Mapping[str, Tenant],
     credential_ids: Mapping[tuple[str, str], str],
 ) -> Staged:
-    """Replace what is staged for the application by these rows.
+    """Replace the application's staged roster with these rows; it is safe to repeat.
 
-    Chunks are as `read_chunks` yields them, `tenants` by name; `credential_ids` maps (provider,
-    credential name) to the id at Nylas. Staging again, for the same run or another, starts afresh.
-    Raises Superseded where another process staged the application's roster at the same time, and
-    whatever the chunks raise.
+    Chunks are as `read_chunks` yields them, and `tenants` are by name. `credential_ids` maps
+    (provider, credential name) to the id at Nylas. Raises Superseded if another process staged the
+    application's roster at the same time, and any error that reading the chunks raises.
     """
     staging.clear_roster(write)
     read = 0
@@ -90,15 +89,15 @@ def stage_roster(
     staged = Staged(*staging.count_staged(write), read)
     if staged.entries + staged.rejected != staged.read:
         raise Superseded(
-            f"Of {staged.read} roster rows {staged.entries} are staged and {staged.rejected} "
-            f"rejected; another process is staging the roster of {write.application} at the same "
-            "time, so let one of them finish and run this again."
+            f"Of {staged.read} roster rows, {staged.entries} are staged and {staged.rejected} "
+            f"rejected, so another process is staging the roster of {write.application} at the "
+            "same time; let it finish, and run this again."
         )
     return staged
 
 
 def _reject_duplicates(write: Writing[Run]) -> None:
-    """Move the rows of mailboxes that are named more than once from `entries` to `rejects`."""
+    """Move repeated rows of mailboxes, and all rows if they contradict each other, to `rejects`."""
     moved = 0
     for block in staging.repeated_rows(write):
         moved += staging.record_rejects(write, [_reject(row) for row in block])
@@ -121,7 +120,7 @@ def _reject(row: Repeated) -> Reject:
 
 def _same(row: Repeated) -> str:
     return (
-        f"{quoted(row.email)} is in row {row.first} already, with the same tenant, scopes and "
+        f"{quoted(row.email)} is already in row {row.first}, with the same tenant, scopes and "
         "credential; remove this row."
     )
 
@@ -140,20 +139,21 @@ def _conflict(row: Repeated) -> str:
         *(["credential"] if row.credentials_differ else []),
     ]
     return (
-        f"{quoted(row.email)} is in {where}, which differ in {' and '.join(differences)}; "
-        "nothing tells which is right, so none is used: keep one of them."
+        f"{quoted(row.email)} is in {where}, which differ in {' and '.join(differences)}; it is "
+        "unknown which one is right, so none is used: keep one of them."
     )
 
 
 def read_chunks(
     warehouse: Warehouse, source: Source, roster_date: date | None, chunk_rows: int = CHUNK_ROWS
 ) -> Iterator[pd.DataFrame]:
-    """The rows of one day, or all of a plain current table (`roster_date` None), as frames.
+    """The rows of one day, or all rows of a current table (`roster_date` None), as frames.
 
-    Each frame has `row_number` (int64, from 1 in the order given) and, as objects exactly as the
-    driver returned them, `tenant`, `email` and those of `scopes`, `credential`, `provider` that the
-    source has. (`pandas.read_sql` would turn numbers beside nulls into floats.) A day without
-    rows yields nothing. Raises what `warehouse.read_blocks` raises.
+    Each frame has `row_number` (int64, from 1 in the warehouse's order), `tenant` and `email`, and
+    those of `scopes`, `credential` and `provider` that the source has. All but the first are
+    objects, exactly as the driver returned them; `pandas.read_sql` would turn numbers in a column
+    with nulls into floats. A day without rows yields nothing. Raises what `warehouse.read_blocks`
+    raises.
     """
     first = 1
     for names, block in read_blocks(warehouse, source, roster_date, chunk_rows):

@@ -1,4 +1,4 @@
-"""Reads the tenants table; anything wrong in it stops the run with a sentence that says what."""
+"""Reads the tenants table; a mistake in it stops the run with a message that names it."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ _LONGEST_GRACE_DAYS = 3650
 _YES = frozenset({"true", "t", "yes", "y", "1", "on"})
 _NO = frozenset({"false", "f", "no", "n", "0", "off"})
 MICROSOFT_COLUMNS = ("microsoft_tenant", "consent_scopes", "azure_manifest")
-"""What must be empty for any other provider."""
+"""Columns that must be empty for other providers."""
 DEFAULT_REQUIRED = "User.Read.All"
-"""Without it Nylas cannot look up a mailbox, so every application has it."""
+"""Nylas cannot look up a mailbox without it, so every Azure app has to have it."""
 
 _DOMAIN = re.compile(
     r"(?=.{4,253}\Z)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+(?:[a-z]{2,63}|xn--[a-z0-9-]{1,59})"
@@ -50,11 +50,11 @@ _LONGEST_FILE = 100
 
 @dataclass(frozen=True, slots=True)
 class TenantRow:
-    """The cells of one row, under our names for the columns."""
+    """The cells of one row, by our names for the columns."""
 
     source: Source
     number: int
-    """Counted from 1, in the order in which the warehouse gave the rows."""
+    """Counted from 1, in the order in which the warehouse returned the rows."""
     cells: Mapping[str, object]
 
     def wrong(self, column: str, what: str) -> Misconfigured:
@@ -66,47 +66,47 @@ class TenantRow:
         )
 
     def text(self, column: str) -> str:
-        """The trimmed cell; empty for null or without the column. Raises Misconfigured."""
+        """The trimmed cell; empty for null or if there is no such column. Raises Misconfigured."""
         cell = read_cell(self.cells.get(column))
         if isinstance(cell, NotText):
             raise self.wrong(
                 column,
-                f"it holds {quoted(cell.shown)} ({cell.kind}); make the column a text or cast it "
-                "in a query.",
+                f"it holds {quoted(cell.shown)} ({cell.kind}); change the column's type to text, "
+                "or cast it in a query.",
             )
         text = trimmed(cell or "")
         if text != bounded(text, max(len(text), 1)):
-            raise self.wrong(column, f"{quoted(text)} holds unprintable characters; remove them.")
+            raise self.wrong(column, f"{quoted(text)} has unprintable characters; remove them.")
         return text
 
     def required(self, column: str, meaning: str) -> str:
-        """The trimmed cell. Raises Misconfigured where it is empty."""
+        """The trimmed cell. Raises Misconfigured if it is empty."""
         text = self.text(column)
         if not text:
             raise self.wrong(column, f"it is empty; write {meaning}.")
         return text
 
     def scopes(self, column: str) -> str:
-        """The cell's canonical scopes: a text, a JSON array or an array. Raises Misconfigured."""
+        """The cell's canonical scopes: a text, a JSON array or a list. Raises Misconfigured."""
         listed = lists_as_json(objects([self.cells.get(column)]))[0]
         row = replace(self, cells={**self.cells, column: listed})
         try:
             return read_scopes(row.text(column))
         except UnreadableScopes as error:
-            raise self.wrong(column, f"{error}; separate the scopes by blanks.") from None
+            raise self.wrong(column, f"{error}; separate the scopes with blanks.") from None
 
 
 def read_tenants(warehouse: Warehouse, source: Source) -> list[Tenant]:
-    """Every tenant of the table, in its order; columns that we do not know are ignored.
+    """Every tenant in the table, in the table's order; unknown columns are ignored.
 
-    Raises Misconfigured, naming the tenant or row, the column and what to write instead.
+    Raises Misconfigured, which names the tenant or row, the column, and what to write instead.
     """
     rows = enumerate(read_rows(warehouse, source), 1)
     tenants = [_tenant(TenantRow(source, number, row)) for number, row in rows]
     if not tenants:
         raise Misconfigured(
-            f"The {source.shown} has no rows; without tenants every roster row would be rejected, "
-            "so add one row for each customer organisation."
+            f"The {source.shown} has no rows. Without tenants every roster row would be rejected; "
+            "add a row for each customer organisation."
         )
     _refuse_contradictions(tenants, source)
     return tenants
@@ -117,8 +117,8 @@ def require_known(names: Collection[str], listed: Iterable[Tenant], source: Sour
     unknown = sorted(set(names) - {tenant.tenant for tenant in listed})
     if unknown:
         raise Misconfigured(
-            f"The run is for the tenant {bounded(repr(unknown[0]), 80)}, which the "
-            f"{source.shown} does not name; start a run with tenants as they are written there."
+            f"The run is for the tenant {bounded(repr(unknown[0]), 80)}, which is not in the "
+            f"{source.shown}; start a run with the tenants' names as they are written there."
         )
 
 
@@ -154,7 +154,7 @@ def _provider(row: TenantRow) -> Provider:
 
 
 def _of_provider(row: TenantRow, provider: Provider) -> tuple[str, MicrosoftCells]:
-    """The tenant's scopes, and the cells that only Microsoft tenants fill."""
+    """The tenant's scopes, and the cells that only Microsoft tenants have."""
     if provider is Provider.MICROSOFT:
         return "", microsoft_cells(row)
     for column in MICROSOFT_COLUMNS:
@@ -164,7 +164,7 @@ def _of_provider(row: TenantRow, provider: Provider) -> tuple[str, MicrosoftCell
     if not scopes:
         raise row.wrong(
             "scopes",
-            "it is empty; write the Google scopes that the service account was delegated, "
+            "it is empty; write the Google scopes that were delegated to the service account, "
             "separated by blanks.",
         )
     return scopes, MicrosoftCells()
@@ -205,7 +205,7 @@ def _grace(row: TenantRow) -> timedelta:
 
 
 def _whole_number(cell: object) -> int | None:
-    """The number in a cell, -1 where it is none; None for an empty cell."""
+    """The number in a cell; -1 if it is not a whole number, None if the cell is empty."""
     text = "" if read_cell(cell) is None else trimmed(str(cell))
     if not text:
         return None
@@ -249,14 +249,14 @@ def _refuse_contradictions(tenants: Sequence[Tenant], source: Source) -> None:
                 raise Misconfigured(
                     f"The tenants {quoted(other.tenant)} and {quoted(tenant.tenant)} in the "
                     f"{source.shown} share the credential {quoted(tenant.credential)} but not its "
-                    f"{what} ({quoted(theirs)}, {quoted(ours)}); write the same `{column}`, or "
-                    "give each its own credential."
+                    f"{what} ({quoted(theirs)}, {quoted(ours)}); write the same `{column}` for "
+                    "both, or give each its own credential."
                 )
 
 
 @dataclass(frozen=True, slots=True)
 class MicrosoftCells:
-    """What a row says of its Microsoft tenant; empty throughout for other providers."""
+    """The cells that only Microsoft tenants have; all empty for other providers."""
 
     tenant: str = ""
     required: str = ""
@@ -265,7 +265,7 @@ class MicrosoftCells:
 
 
 def microsoft_cells(row: TenantRow) -> MicrosoftCells:
-    """The cells of a Microsoft tenant. Raises Misconfigured for the first that is wrong."""
+    """The cells of a Microsoft tenant. Raises Misconfigured for the first one that is wrong."""
     tenant = _microsoft_tenant(row)
     return MicrosoftCells(tenant, _required(row), _consent_scopes(row, tenant), _manifest(row))
 
@@ -276,7 +276,7 @@ def _microsoft_tenant(row: TenantRow) -> str:
     if tenant in _MANY:
         raise row.wrong(
             column,
-            f"{quoted(tenant)} means many tenants at once, which Nylas takes only as "
+            f"{quoted(tenant)} means many tenants at once, for which Nylas accepts only "
             f"`{COMMON}`; write that, or the tenant's id.",
         )
     if tenant and tenant != COMMON and not is_guid(tenant) and not _DOMAIN.fullmatch(tenant):
@@ -307,9 +307,9 @@ def _consent_scopes(row: TenantRow, tenant: str) -> str:
     if scopes and tenant in {"", COMMON}:
         raise row.wrong(
             column,
-            "a consent link can ask for scopes of its own only where `microsoft_tenant` names one "
-            f"tenant, and it is {quoted(tenant) if tenant else 'empty'}; empty this cell, or write "
-            "the tenant's id there.",
+            "a consent link can ask for its own scopes only if `microsoft_tenant` names one "
+            f"tenant, but it is {quoted(tenant) if tenant else 'empty'}; leave this cell empty, or "
+            "write the tenant's id into that one.",
         )
     return scopes
 

@@ -1,4 +1,4 @@
-"""The warehouse: where roster and tenants are, how they are read, and which days there are."""
+"""The warehouse: finds the roster and the tenants, reads them, and knows which days there are."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from bulkgrants.errors import Misconfigured, Unavailable
 from bulkgrants.text import bounded
 
 Warehouse: TypeAlias = Engine
-"""The database with the roster and the tenants. Everything in this file only reads it."""
+"""The database with the roster and the tenants table. This file only ever reads it."""
 
 _QUERY = re.compile(r"(select|with)\b", re.IGNORECASE)
 _SHOWN_COLUMNS = 40
 
 
 class SourceKind(StrEnum):
-    """What a source holds; the value is the word used in settings and messages."""
+    """What a source holds; the value is its name in settings and messages."""
 
     ROSTER = "roster"
     TENANTS = "tenants"
@@ -61,11 +61,11 @@ class Source:
     query: str
     """A statement that starts with SELECT or WITH; empty for a table."""
     columns: Mapping[str, str]
-    """Our column names to theirs, where they differ."""
+    """Maps our column names to the warehouse's if they differ."""
 
     @property
     def shown(self) -> str:
-        """The source in the words of a message: its name, or that it is a query."""
+        """How a message names the source."""
         if self.query:
             return f"{self.kind} query"
         name = f"{self.schema}.{self.table}" if self.schema else self.table
@@ -77,30 +77,30 @@ class Source:
         return f"{self.kind}_columns"
 
     def origin(self, columns: Iterable[str] = ()) -> sa.FromClause:
-        """What to select from, with its columns by the warehouse's names."""
+        """What to select from; its columns have the warehouse's names."""
         named: list[sa.ColumnClause[object]] = [sa.column(name) for name in columns]
         if self.query:
-            # text() would take a colon for a parameter; the line end closes a trailing comment
+            # text() would read a colon as a parameter; the line end closes a trailing comment
             escaped = self.query.replace(":", r"\:") + "\n"
             return sa.text(escaped).columns(*named).subquery("source")
         return sa.table(self.table, *named, schema=self.schema)
 
 
 def labelled(origin: sa.FromClause, resolved: Mapping[str, str]) -> list[sa.Label[object]]:
-    """Columns of an origin under our names; `resolved` maps ours to the warehouse's."""
+    """The columns of an origin by our names; `resolved` maps our names to the warehouse's."""
     return [origin.c[theirs].label(ours) for ours, theirs in resolved.items()]
 
 
 def roster_source(origin: str, columns: Mapping[str, str] | None = None) -> Source:
-    """The roster: a table name, `schema.table` or a query, and our column names mapped to theirs.
+    """The roster: a table, `schema.table` or a query; `columns` maps our names to the warehouse's.
 
-    Raises Misconfigured for an empty origin, a name of three parts, or an unknown column of ours.
+    Raises Misconfigured for an empty origin, a name of three parts, or a column that we do not use.
     """
     return _source(SourceKind.ROSTER, origin, columns or {})
 
 
 def tenants_source(origin: str, columns: Mapping[str, str] | None = None) -> Source:
-    """The tenants: as `roster_source`."""
+    """The tenants table; the parameters and errors are those of `roster_source`."""
     return _source(SourceKind.TENANTS, origin, columns or {})
 
 
@@ -108,8 +108,8 @@ def _source(kind: SourceKind, origin: str, columns: Mapping[str, str]) -> Source
     written = origin.strip().rstrip(";").rstrip()
     if not written:
         raise Misconfigured(
-            f"No {kind} source is set; name a table, schema.table or a query that starts with "
-            f"SELECT or WITH in the setting `{kind}`."
+            f"The setting `{kind}` is empty; set it to a table, schema.table, or a query that "
+            "starts with SELECT or WITH."
         )
     known = (*REQUIRED[kind], *OPTIONAL[kind])
     for ours, theirs in columns.items():
@@ -126,32 +126,32 @@ def _source(kind: SourceKind, origin: str, columns: Mapping[str, str]) -> Source
     if len(parts) > 2 or not all(parts):  # noqa: PLR2004 - schema and table
         raise Misconfigured(
             f"The setting `{kind}` is {bounded(repr(written), 100)}, which is neither a table nor "
-            "schema.table; for anything else write a query that starts with SELECT or WITH."
+            "schema.table; for other sources write a query that starts with SELECT or WITH."
         )
     return Source(kind, parts[0] if len(parts) > 1 else None, parts[-1], "", mapping)
 
 
 def read_only(warehouse: Warehouse) -> Engine:
-    """The same warehouse for transactions that only read.
+    """The same warehouse, for transactions that only read.
 
-    PostgreSQL enforces it; a SQLite file that is also the ledger takes no write lock. Other
-    databases ignore both options, and nothing here ever sends anything but SELECT.
+    PostgreSQL enforces this. On SQLite, a file that is also the ledger is not locked for writing.
+    Other databases ignore both options, but this file sends only SELECT statements anyway.
     """
     return warehouse.execution_options(postgresql_readonly=True, reads_only=True)
 
 
 @contextmanager
 def warehouse_connection(warehouse: Warehouse, source: Source) -> Iterator[Connection]:
-    """A connection to read the source; a failure becomes an error of ours.
+    """A connection to read the source; database errors become errors of `bulkgrants.errors`.
 
-    Raises Misconfigured, or Unavailable where the connection was lost after it was made.
+    Raises Misconfigured, or Unavailable if the connection was lost after it was made.
     """
     try:
         connection = read_only(warehouse).connect()
     except SQLAlchemyError as error:
         cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
         raise Misconfigured(
-            f"The {source.shown} cannot be read, as {place(warehouse)} cannot be reached "
+            f"The {source.shown} cannot be read because {place(warehouse)} cannot be reached "
             f"({type(cause).__name__}); check the host, login and database of the warehouse's "
             "connection."
         ) from None
@@ -165,21 +165,21 @@ def warehouse_connection(warehouse: Warehouse, source: Source) -> Iterator[Conne
 def as_our_error(
     error: SQLAlchemyError, warehouse: Warehouse, source: Source, *, under_way: bool
 ) -> Misconfigured | Unavailable:
-    """One sentence for a failed statement, without its SQL; `under_way` once rows have come."""
+    """The error for a failed statement, without its SQL; `under_way` once rows have been read."""
     lost = isinstance(error, DBAPIError) and error.connection_invalidated
     if lost or (under_way and isinstance(error, OperationalError | InterfaceError)):
         return Unavailable(
-            f"The connection to {place(warehouse)} was lost while the {source.shown} was read; "
-            "the task can be run again."
+            f"The connection to {place(warehouse)} was lost while the {source.shown} was being "
+            "read; run the task again."
         )
     return Misconfigured(
         f"The {source.shown} at {place(warehouse)} cannot be read{_said(error)}; correct the "
-        f"setting `{source.kind}`, or let the connection's user select from it."
+        f"setting `{source.kind}`, or allow the connection's user to select from it."
     )
 
 
 def _said(error: SQLAlchemyError) -> str:
-    """The first line of what the database said of the statement; never of the data in it."""
+    """The first line of the database's message if it is about the statement, not about data."""
     if isinstance(error, DBAPIError) and error.orig is not None:
         cause = type(error.orig).__name__
         if isinstance(error, OperationalError | sa.exc.ProgrammingError):
@@ -190,7 +190,7 @@ def _said(error: SQLAlchemyError) -> str:
 
 
 def place(warehouse: Warehouse) -> str:
-    """The warehouse without login and parameters, either of which may be a secret."""
+    """The warehouse's URL without login and parameters, which may hold secrets."""
     url = warehouse.url
     shown = URL.create(
         url.get_backend_name(), host=url.host, port=url.port, database=url.database
@@ -199,11 +199,11 @@ def place(warehouse: Warehouse) -> str:
 
 
 def resolve_columns(connection: Connection, source: Source) -> dict[str, str]:
-    """Our column names to the warehouse's, for every column of the source that we know.
+    """Maps our column names to the warehouse's, for every column of the source that we use.
 
-    An optional column that the source lacks is left out, unless the mapping names it. Raises
-    Misconfigured for a column that is missing. (Asked of the database first, as SQLite takes a
-    quoted name that it does not know for a text.)
+    An optional column that the source does not have is left out, unless the mapping names it.
+    Raises Misconfigured if a column is missing. The database is asked first, because SQLite reads a
+    quoted name that it does not know as a text.
     """
     nothing = sa.select(sa.text("*")).select_from(source.origin()).where(sa.false())
     found = list(connection.execute(nothing).keys())
@@ -218,7 +218,7 @@ def resolve_columns(connection: Connection, source: Source) -> dict[str, str]:
 
 
 def _match(wanted: str, found: Sequence[str]) -> str | None:
-    """The column of that name, else the only one that differs by case alone."""
+    """The column of that name, or the only one whose name differs just in case."""
     if wanted in found:
         return wanted
     alike = [name for name in found if name.lower() == wanted.lower()]
@@ -237,7 +237,7 @@ def _missing(ours: str, source: Source, found: Sequence[str]) -> str:
 
 
 class DateForm(StrEnum):
-    """How the warehouse writes roster_date, and so how it must be compared."""
+    """How the warehouse writes roster_date, which decides how it is compared."""
 
     DATE = "date"
     TIMESTAMP = "timestamp"
@@ -254,9 +254,9 @@ class Partitions:
 
 
 def newest_partition(warehouse: Warehouse, source: Source) -> date | None:
-    """The newest day in the roster; None for an empty one or one without roster_date.
+    """The newest day in the roster; None if it is empty or has no roster_date.
 
-    Raises Misconfigured where the roster cannot be read or roster_date holds no dates.
+    Raises Misconfigured if the roster cannot be read or roster_date does not hold dates.
     """
     with warehouse_connection(warehouse, source) as connection:
         found = newest_day(connection, source, resolve_columns(connection, source))
@@ -272,7 +272,7 @@ def has_partitions(warehouse: Warehouse, source: Source) -> bool:
 def newest_day(
     connection: Connection, source: Source, resolved: dict[str, str]
 ) -> Partitions | None:
-    """The newest roster_date and its form; None without the column or without a row."""
+    """The newest roster_date and its form; None if there is no such column or no row."""
     theirs = resolved.get("roster_date")
     if theirs is None:
         return None
@@ -296,15 +296,15 @@ def _read(newest: object, source: Source, column: str) -> Partitions:
                 pass
     raise Misconfigured(
         f'The newest value of "{bounded(column, 60)}" in the {source.shown} is '
-        f"{bounded(repr(newest), 60)}, which is not a date; make it a DATE, a TIMESTAMP or a text "
-        f"like 2026-01-31, or map `roster_date` to another column in `{source.mapping_setting}`."
+        f"{bounded(repr(newest), 60)}, which is not a date; use a DATE, a TIMESTAMP or a text like "
+        f"2026-01-31, or map `roster_date` to another column in `{source.mapping_setting}`."
     )
 
 
 def of_day(column: sa.ColumnElement[object], form: DateForm, day: date) -> sa.ColumnElement[bool]:
     """The condition for one day's rows, in the type that the warehouse uses.
 
-    A day is midnight to midnight; with a time zone, in UTC.
+    A day is from midnight to midnight; if the type has a time zone, in UTC.
     """
     following = day + timedelta(days=1)
     match form:
@@ -317,13 +317,13 @@ def of_day(column: sa.ColumnElement[object], form: DateForm, day: date) -> sa.Co
                 sa.literal(datetime.combine(each, time.min, zone), kind)
                 for each in (day, following)
             )
-        case DateForm.TEXT:  # a range, as SQLite writes timestamps as text as well
+        case DateForm.TEXT:  # a range, because SQLite also writes timestamps as text
             first, last = sa.literal(day.isoformat()), sa.literal(following.isoformat())
     return sa.and_(column >= first, column < last)
 
 
 def read_rows(warehouse: Warehouse, source: Source) -> list[dict[str, object]]:
-    """All rows of a small source, under our names for the columns. Raises Misconfigured."""
+    """All rows of a small source, by our names for the columns. Raises Misconfigured."""
     with warehouse_connection(warehouse, source) as connection:
         resolved = resolve_columns(connection, source)
         origin = source.origin(dict.fromkeys(resolved.values()))
@@ -334,11 +334,11 @@ def read_rows(warehouse: Warehouse, source: Source) -> list[dict[str, object]]:
 def read_blocks(
     warehouse: Warehouse, source: Source, roster_date: date | None, block_rows: int
 ) -> Iterator[tuple[Sequence[str], Sequence[Sequence[object]]]]:
-    """The rows of one day, or all of a plain current table (`roster_date` None), in blocks.
+    """The rows of one day, or all rows of a current table (`roster_date` None), in blocks.
 
-    Each block has the names of our columns and its rows, exactly as the driver returned them.
-    Raises Misconfigured where the source cannot be read or its having a roster_date column does
-    not fit `roster_date`; Unavailable for a connection lost half-way.
+    Each block has our names of the columns, and its rows exactly as the driver returned them.
+    Raises Misconfigured if the source cannot be read, or if it has a roster_date column and
+    `roster_date` is None, or the other way round; Unavailable if the connection is lost half-way.
     """
     with warehouse_connection(warehouse, source) as connection:
         resolved = resolve_columns(connection, source)
@@ -359,7 +359,7 @@ def read_blocks(
 def _statement(
     connection: Connection, source: Source, resolved: dict[str, str], day: date | None
 ) -> sa.Select[*tuple[object, ...]] | None:
-    """What to select; None where the roster has no rows for any day."""
+    """What to select; None if the roster has no rows for any day."""
     origin = source.origin(dict.fromkeys(resolved.values()))
     wanted = {ours: theirs for ours, theirs in resolved.items() if ours != "roster_date"}
     statement = sa.select(*labelled(origin, wanted))
@@ -369,12 +369,12 @@ def _statement(
     if day is None:
         raise Misconfigured(
             f"The {source.shown} has a roster_date column, so it is read one day at a time and "
-            "a day must be chosen; for a plain current table leave that column out by a query."
+            "a day must be chosen; for a current table, leave that column out with a query."
         )
     if theirs is None:
         raise Misconfigured(
-            f"The {source.shown} has no roster_date column, so it holds no {day}; add the column "
-            f"or map it in the setting `{source.mapping_setting}`."
+            f"The {source.shown} has no roster_date column, so it has no roster for {day}; add the "
+            f"column, or map it in the setting `{source.mapping_setting}`."
         )
     found = newest_day(connection, source, resolved)
     return statement.where(of_day(origin.c[theirs], found.form, day)) if found else None

@@ -1,8 +1,8 @@
 """Sends API calls to Nylas: one after the other, or many at a time on an event loop.
 
-Both hooks make one exchange for each call, without retries, and raise the errors of
-`bulkgrants.errors`. Neither sends a connection's extras as headers, follows a redirect, waits
-without a time-out, or logs what it sends or receives.
+Both hooks send each call once, without retries, and raise the errors of `bulkgrants.errors`.
+Neither sends a connection's extras as headers, follows a redirect, waits without a time-out, or
+logs what it sends or receives.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class NylasHook(HttpHook):
         return nylas_connection(self.nylas_conn_id)
 
     def send(self, call: Call[T]) -> T:
-        """One exchange, without retries. Raises the errors of `bulkgrants.errors`."""
+        """Send the call once, without retries. Raises the errors of `bulkgrants.errors`."""
         nylas = self.nylas
         self.method = call.method
         try:
@@ -209,7 +209,7 @@ class _AsyncNylasSender:
     session: aiohttp.ClientSession
 
     async def send(self, call: Call[T]) -> T:
-        """One exchange, without retries. Raises the errors of `bulkgrants.errors`.
+        """Send the call once, without retries. Raises the errors of `bulkgrants.errors`.
 
         There is one exception: aiohttp repeats a GET once if the server had closed an idle
         connection.

@@ -1,4 +1,4 @@
-"""What operators share: the work on one run or one tenant, and errors said in one sentence."""
+"""What operators share: the work on one run or one tenant, and clear errors in the task log."""
 
 from __future__ import annotations
 
@@ -86,11 +86,11 @@ def _opened(run: int | None) -> int:
 
 
 def saying_clearly() -> AbstractContextManager[None]:
-    """Lets one of our errors end a task's log with its sentence, without what led to it.
+    """Makes an error of `bulkgrants.errors` end the task's log with its message alone.
 
-    It cuts off the traceback below the operator and the library's error behind ours. They do not
+    It removes the traceback below the operator and the library's error that caused it. They do not
     help the reader of a task log, and a library's message may quote the data it was given. The
-    error keeps its class, from which `RetryByKind` decides.
+    error keeps its class, which `RetryByKind` needs.
     """
     return _SayingClearly()
 

@@ -65,14 +65,15 @@ def _reference(one: Onboarding) -> CredentialReference:
 class CheckManifestOperator(TenantOperator):
     """Checks the Azure app manifest that the tenant names, before its admin is asked.
 
-    It fails for what would make the consent fail or the grants useless, and says what to change in
-    the Azure portal. Anything less is a warning in the log. Skips a tenant that names no manifest.
+    If something would make the consent fail or the grants useless, it fails and says what to change
+    in the Azure portal. Anything less is a warning in the log. Skips a tenant that does not name a
+    manifest.
     """
 
     def work(self, workspace: Workspace, onboarding: Onboarding, context: Context) -> int:  # noqa: ARG002 - the base's interface
         """How many findings there are, all of them warnings."""
         if not onboarding.azure_manifest:
-            raise AirflowSkipException(f"The tenant {self.tenant} names no Azure manifest.")
+            raise AirflowSkipException(f"The tenant {self.tenant} does not name an Azure manifest.")
         findings = check_manifest(
             _manifest(workspace.settings.manifests_folder, onboarding.azure_manifest),
             required=onboarding.required,
@@ -121,7 +122,7 @@ class RequestConsentOperator(TenantOperator):
         """The link; None if an earlier link was answered, about which the sensor then decides."""
         if onboarding.awaiting is not Awaiting.CONSENT:
             raise AirflowSkipException(f"The tenant {self.tenant} does not await consent.")
-        if onboarding.stop is not None:  # a person has cleared this task, so it may begin again
+        if onboarding.stop is not None:  # a person has cleared this task to start over
             hold = onboarding.held_by(run_key(context))
             with writing(workspace.ledger, hold, utc_now()) as write:
                 begin_anew(write)
@@ -137,7 +138,7 @@ class RequestConsentOperator(TenantOperator):
 
 
 class AnnounceReadyOperator(TenantOperator):
-    """Lets go of the tenant, and emits an event of the asset `TENANT_READY` with its name.
+    """Releases the tenant, and emits an event of the asset `TENANT_READY` with its name.
 
     A DAG that is scheduled on that asset then starts, for example a first reconcile of the tenant.
     """

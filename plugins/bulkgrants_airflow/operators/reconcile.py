@@ -22,8 +22,8 @@ from bulkgrants_airflow.workspace import Workspace
 class ReadRosterOperator(RunOperator):
     """Reads the roster and the tenants from the warehouse into the ledger, for the run `run`.
 
-    A row that cannot be an entry goes to the table `rejects`. Skips the task, and with it all that
-    follow, if the run may write nothing because its roster is not the newest.
+    A row that cannot be an entry goes to the table `rejects`. If the run may not write anything
+    because its roster is not the newest, skips the task and all that follow.
     """
 
     def work(self, workspace: Workspace, run: Run) -> dict[str, int]:

@@ -100,7 +100,7 @@ class TenantSensor(BaseSensorOperator):
         ends_at: str | None = None,
         **kept: str | None,
     ) -> None:
-        """Check again. The event is only the signal to do so, and must be one that we know."""
+        """Check again. The event is only the signal to do so; an unknown event is an error."""
         woken(event)
         self._ends_at = datetime.fromisoformat(ends_at) if ends_at else None
         for name, value in kept.items():
@@ -127,7 +127,7 @@ class ConsentSensor(TenantSensor):
     def work(self, workspace: Workspace, onboarding: Onboarding, context: Context) -> None:
         """Ask again, wait, or end the wait with the admin's answer."""
         if onboarding.awaiting is Awaiting.PROPAGATION:
-            self.log.info("Tenant %s has consented, or needs no consent", self.tenant)
+            self.log.info("Tenant %s has consented, or does not need to", self.tenant)
             return
         terms = workspace.settings.consent
         step = step_of(workspace.ledger, onboarding, terms, utc_now())
@@ -190,7 +190,7 @@ class PropagationSensor(TenantSensor):
     """Probes the tenant with its canary, at growing intervals, until its grant has all it needs.
 
     Between two probes it is deferred. It raises NotPropagated at the provider's deadline, with the
-    names of the missing scopes, and Misconfigured for what no waiting corrects.
+    names of the missing scopes, and Misconfigured if waiting does not help.
     """
 
     def work(self, workspace: Workspace, onboarding: Onboarding, context: Context) -> None:

@@ -24,7 +24,7 @@ from bulkgrants_airflow.triggers.events import Woken
 
 
 class ConsentTrigger(BaseTrigger):
-    """Fires when the tenant's consent is answered, and at the moment `until` at the latest.
+    """Fires when the tenant's consent is answered, or at `until` at the latest.
 
     It reads the ledger every `interval` seconds, and keeps the run's hold on the tenant meanwhile.
     `until` is absolute, so the same wait goes on when the triggerer restarts. A ledger that cannot

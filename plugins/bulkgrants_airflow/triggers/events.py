@@ -1,4 +1,4 @@
-"""What triggers tell the sensors that they wake, typed; any other event is a failure."""
+"""What triggers tell the sensors that they wake; any other event is an error."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from bulkgrants.text import bounded
 
 
 class Woken(StrEnum):
-    """Why a sensor is woken. It then checks the ledger itself, so an event may come twice."""
+    """Why a sensor is woken. The sensor checks the ledger itself, so an event may come twice."""
 
     ANSWERED = "answered"
-    """Something has happened to the tenant for which the sensor waits."""
+    """Something has happened to the tenant that the sensor waits for."""
     DUE = "due"
-    """The moment has come for which the sensor waits."""
+    """The time has come that the sensor waits for."""
 
 
 def woken(event: object) -> Woken:

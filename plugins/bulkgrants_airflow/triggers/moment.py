@@ -1,4 +1,4 @@
-"""Waits for a moment.
+"""Waits until a given time.
 
 Airflow stores the class path of a trigger while its task is deferred: keep it importable from here.
 """

@@ -1,7 +1,7 @@
-"""Takes the redirect of an admin who has answered Microsoft: `GET /bulkgrants/consent`.
+"""Receives the redirect of an admin who has answered Microsoft: `GET /bulkgrants/consent`.
 
-The page is public, so it does no more than it must: it has no router that redirects or parses, no
-cookie and no session. What a redirect is worth is decided in `bulkgrants.onboarding.callback`.
+The page is public, so it does only what it must: it has no router that redirects or parses, no
+cookie and no session. `bulkgrants.onboarding.callback` judges the redirect.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Turnstile:
         return True
 
     def leave(self) -> None:
-        """Make room."""
+        """Make room for another request."""
         self._inside -= 1
 
 
@@ -76,13 +76,13 @@ class ConsentCallback:
 
     def __init__(self, turnstile: Turnstile | None = None) -> None:
         self._turnstile = turnstile or Turnstile(rate=PER_SECOND, inside=AT_ONCE + QUEUED)
-        # Its own threads: a ledger that hangs blocks none of the API server's other work.
+        # Its own threads, so that a ledger that hangs does not block the API server's other work.
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="bulkgrants-consent")
         self._opening = Lock()
         self._workspace: Workspace | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One page for each request, whatever it is."""
+        """Answer any request with one page."""
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
             return
@@ -141,9 +141,9 @@ class ConsentCallback:
 
 
 def _cause(error: Exception) -> str:
-    """The cause as the log says it: our own messages in full, of all others only class and place.
+    """The cause for the log: our own messages in full, but only class and place of other errors.
 
-    Other messages may quote the data they were given, as a database's errors do.
+    Their messages may quote the data they were given, as a database's errors do.
     """
     if isinstance(error, BulkgrantsError):
         return bounded(error, 400)

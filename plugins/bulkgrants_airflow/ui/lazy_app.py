@@ -31,7 +31,7 @@ class LazyApp:
         self._app: ASGIApp | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand the request on."""
+        """Pass the request on to the real app."""
         app = self._app
         if app is None:
             try:

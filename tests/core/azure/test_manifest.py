@@ -19,9 +19,7 @@ US = "https://api.us.nylas.com"
 CALLBACK = f"{US}/v3/connect/callback"
 REQUIRED = "Calendars.ReadWrite Mail.ReadWrite Mail.Send"
 KEY = "5d8a4c1e-0000-4000-8000-000000000003"
-STRANGE = (
-    "01d4889c-1287-42c6-ac1f-5d1e02578ef6"  # Files.Read.All, of which this check knows nothing
-)
+STRANGE = "01d4889c-1287-42c6-ac1f-5d1e02578ef6"  # Files.Read.All, which this check does not know
 
 
 def ident(name, permission_type, resource=GRAPH):
@@ -169,14 +167,14 @@ CASES = [
     (
         lambda m: add(m, STRANGE, PermissionType.APPLICATION),
         "should",
-        f"unknown to this check: {STRANGE}.",
+        f"that this check does not know: {STRANGE}.",
     ),
     (
         lambda m: add(m, ident("Mail.Send", PermissionType.APPLICATION), PermissionType.DELEGATED),
         "should",
-        "unknown to this check: b633e1c5",
+        "that this check does not know: b633e1c5",
     ),
-    (unlisted, "must", f"does not list Nylas's callback {CALLBACK}; Microsoft would end"),
+    (unlisted, "must", f"does not list Nylas' callback {CALLBACK}; Microsoft would end"),
     (elsewhere, "must", f"{CALLBACK} for the platform Web, only for another one;"),
     (lambda m: m.pop("passwordCredentials"), "must", "has no client secret"),
     (lambda m: secrets(m, NOW), "must", f"secret of the Azure app has expired: {KEY} (2026-11-21)"),
@@ -190,7 +188,7 @@ CASES = [
 
 
 @FORMS
-def test_an_app_as_the_pages_ask_for_has_no_findings(form):
+def test_an_app_that_follows_the_docs_has_no_findings(form):
     assert found(form()) == []
     assert found(form(), required="") == []
     assert found(form(), base_url="https://api.eu.nylas.com/") == []
@@ -198,7 +196,7 @@ def test_an_app_as_the_pages_ask_for_has_no_findings(form):
 
 @FORMS
 @pytest.mark.parametrize(("spoil", "weight", "what"), CASES)
-def test_what_is_amiss_shows_alone_and_says_what_to_change(form, spoil, weight, what):
+def test_each_mistake_is_one_finding_that_says_what_to_change(form, spoil, weight, what):
     data = form()
     spoil(data)
     (finding,) = findings(data)
@@ -210,38 +208,38 @@ def test_what_is_amiss_shows_alone_and_says_what_to_change(form, spoil, weight, 
 
 
 @FORMS
-def test_delegated_permissions_alone_give_bulk_grants_nothing(form):
+def test_delegated_permissions_alone_do_not_help_bulk_grants(form):
     data = form()
     only_delegated(data)
     assert [what for _, what in found(data, required="")] == [
         (
-            "The Azure app asks for no application permission on Microsoft Graph; delegated ones "
-            "act only for a person who signs in, and give bulk grants nothing."
+            "The Azure app does not ask for any application permission on Microsoft Graph; "
+            "delegated ones work only for a person who signs in, and do not help bulk grants."
         ),
         "The Azure app does not ask for the application permission User.Read.All.",
     ]
 
 
-def test_application_permissions_on_another_api_are_none_on_microsoft_graph():
+def test_application_permissions_on_another_api_do_not_count_for_microsoft_graph():
     data = newer()
     only_delegated(data)
     legacy(data, "full_access_as_app", PermissionType.APPLICATION, EXCHANGE_ONLINE)
-    assert "no application permission on Microsoft Graph" in found(data, required="")[1][1]
+    assert "any application permission on Microsoft Graph" in found(data, required="")[1][1]
 
 
-def test_an_unknown_application_permission_is_one_all_the_same():
+def test_an_unknown_application_permission_counts_as_one():
     data = newer()
     only_delegated(data)
     add(data, STRANGE, PermissionType.APPLICATION)
-    assert not any("no application permission" in what for _, what in found(data, required=""))
+    assert not any("any application permission" in what for _, what in found(data, required=""))
 
 
-def test_an_app_that_may_only_list_people_is_told_so():
+def test_an_app_that_may_only_list_people_is_reported():
     data = newer()
     only_people(data)
     ((weight, what),) = found(data, required="")
     assert weight == "should"
-    assert "no application permission on mail, calendars or contacts" in what
+    assert "not ask for any application permission on mail, calendars or contacts" in what
     add(data, ident("Directory.Read.All", PermissionType.APPLICATION), PermissionType.APPLICATION)
     assert found(data, required="Directory.Read.All") == []
     add(data, ident("Contacts.Read", PermissionType.APPLICATION), PermissionType.APPLICATION)
@@ -256,7 +254,7 @@ def test_sending_needs_reading_and_writing_too(required, weight):
     remove(data, "Mail.ReadWrite")
     ((found_weight, what),) = found(data, required=required)
     assert found_weight == weight
-    assert "permission Mail.ReadWrite, without which Mail.Send sends nothing" in what
+    assert "permission Mail.ReadWrite; Mail.Send cannot send anything without it" in what
     assert [one for one, _ in found(data, required="Mail.ReadWrite Mail.Send")] == ["must"]
 
 
@@ -286,8 +284,8 @@ def test_a_required_permission_without_a_known_id_is_missing_unless_an_unknown_i
     assert "does not ask for Files.Read.All, which the tenant requires" in what
     add(data, STRANGE, PermissionType.APPLICATION)
     assert found(data, required="Files.Read.All") == [
-        ("should", "Whether the Azure app asks for Files.Read.All is unknown to this check."),
-        ("should", f"The Azure app asks for permissions unknown to this check: {STRANGE}."),
+        ("should", "This check does not know whether the Azure app asks for Files.Read.All."),
+        ("should", f"The Azure app asks for permissions that this check does not know: {STRANGE}."),
     ]
 
 
@@ -354,7 +352,7 @@ def test_nothing_of_a_secret_is_kept_or_shown():
     assert "hush" not in repr(manifest)
 
 
-def test_a_mark_that_windows_writes_at_the_beginning_does_not_matter():
+def test_a_byte_order_mark_at_the_beginning_does_not_matter():
     text = SAMPLE.read_text(encoding="utf-8")
     assert read_manifest("\ufeff" + text, name="x") == read_manifest(text, name="x")
 
@@ -389,7 +387,7 @@ def secret_until(text):
         ("\ud800", "it is not a JSON object"),
         ('{"signInAudience": ' + "1" * 5000 + "}", "it is not a JSON object"),
         ('{"type": "service_account"}', "it has neither `signInAudience` nor"),
-        (" " * MAX_BYTES + "{}", "it has 1,048,578 bytes, and 1,048,576 is the most"),
+        (" " * MAX_BYTES + "{}", "it has 1,048,578 bytes, but at most 1,048,576 are allowed"),
         ("ß" * MAX_BYTES, "it has 2,097,152 bytes"),
         (put(signInAudience=3), "its `signInAudience` is wrong: Input should be a valid string"),
         (put(api=[]), "its `api` is wrong: Input should be an object"),
@@ -422,8 +420,8 @@ def secret_until(text):
             "its `passwordCredentials` is wrong: Input should be a valid list",
         ),
         (secret_until(5), "endDateTime` is wrong: Input should be a valid string"),
-        (secret_until("soon\n" * 50), "not the date and time of a secret's end"),
-        (secret_until("0001-01-01T00:00:00+05:00"), "not the date and time of a secret's end"),
+        (secret_until("soon\n" * 50), "not a date and time at which a secret can end"),
+        (secret_until("0001-01-01T00:00:00+05:00"), "not a date and time at which a secret can"),
     ],
 )
 def test_what_is_not_a_manifest_is_named_with_the_reason(text, why):
@@ -437,13 +435,13 @@ def test_what_is_not_a_manifest_is_named_with_the_reason(text, why):
     assert "\n" not in sentence
 
 
-def test_the_tables_know_no_id_twice_and_every_legacy_name():
+def test_no_id_is_in_the_tables_twice_and_every_legacy_name_is_there():
     ids = [(one.resource, one.permission_id) for one in NAMES]
     assert len(ids) == len(set(ids))
     assert set(NAMES.values()) >= LEGACY
 
 
-def test_the_page_has_every_word_that_the_preflight_goes_by():
+def test_the_page_names_everything_that_the_preflight_checks():
     page = PAGE.read_text(encoding="utf-8")
     words = {*LEGACY, *_SIGN_IN, CALLBACK_PATH, f"{WARNING.days} days", EXCHANGE_ONLINE}
     assert {word for word in words if word not in page} == set()

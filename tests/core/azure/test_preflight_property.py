@@ -76,17 +76,17 @@ def check_anything(value, required):
 
 
 @given(ANYTHING, st.text())
-def test_any_json_gives_findings_or_misconfigured(value, required):
+def test_any_json_leads_to_findings_or_misconfigured(value, required):
     check_anything(value, required)
 
 
 @given(st.dictionaries(FIELDS, ANYTHING, max_size=8), st.text())
-def test_any_fields_in_a_good_manifest_give_findings_or_misconfigured(fields, required):
+def test_any_fields_in_a_valid_manifest_give_findings_or_misconfigured(fields, required):
     check_anything({**SAMPLE, **fields}, required)
 
 
 @given(st.data())
-def test_any_value_anywhere_in_a_good_manifest_gives_findings_or_misconfigured(data):
+def test_any_value_anywhere_in_a_valid_manifest_gives_findings_or_misconfigured(data):
     value = copy.deepcopy(SAMPLE)
     parent, key = data.draw(st.sampled_from(list(places(value))))
     parent[key] = data.draw(ANYTHING)

@@ -40,7 +40,7 @@ def known(credential_id="c-1", fingerprint="f-1"):
         (held("c-2"), known("c-1"), Registration.ROTATED),
     ],
 )
-def test_what_is_done_follows_from_what_nylas_has_and_the_ledger_knows(existing, record, expected):
+def test_what_is_done_depends_on_what_nylas_has_and_the_ledger_knows(existing, record, expected):
     assert decide(existing, record, WANTED) is expected
 
 
@@ -84,7 +84,7 @@ class Script:
         return answer
 
 
-def test_a_credential_is_found_on_whatever_page_it_is():
+def test_a_credential_is_found_on_any_page():
     def answer(call, _):
         start = int(call.query["offset"])
         ids = range(start, min(start + 200, 450))
@@ -94,9 +94,9 @@ def test_a_credential_is_found_on_whatever_page_it_is():
     assert find_credential(Script(answer), Provider.GOOGLE, "n-450") is None
 
 
-def test_pages_that_repeat_do_not_go_on_for_ever():
+def test_a_listing_that_repeats_a_page_ends_with_an_error():
     page = Page(tuple(Credential(f"c-{i}", f"n-{i}", None) for i in range(200)), 200)
-    with pytest.raises(Unavailable, match="given before"):
+    with pytest.raises(Unavailable, match="returned before"):
         find_credential(Script(lambda *_: page), Provider.GOOGLE, "other")
 
 
@@ -107,7 +107,7 @@ def test_a_connector_that_exists_is_only_read():
 
 
 @pytest.mark.parametrize("provider", Provider)
-def test_without_an_oauth_application_no_connector_can_be_made(provider):
+def test_without_an_oauth_app_no_connector_can_be_made(provider):
     script = Script(lambda *_: RequestRefused("none", status=404))
     with pytest.raises(
         Misconfigured, match=rf"dashboard.*\[bulkgrants\] {provider}_connector_conn"
@@ -116,7 +116,7 @@ def test_without_an_oauth_application_no_connector_can_be_made(provider):
 
 
 @pytest.mark.parametrize("error", [Unavailable("lost"), RequestRefused("exists", status=400)])
-def test_a_connector_is_read_again_where_making_it_has_no_clear_end(error):
+def test_a_connector_is_read_again_if_it_is_unclear_whether_it_was_made(error):
     answers = [RequestRefused("none", status=404), error, GOOGLE]
     script = Script(lambda _, number: answers[number - 1])
     assert ensure_connector(script, Provider.GOOGLE, APP) is GOOGLE
@@ -135,7 +135,7 @@ def test_a_connector_that_could_not_be_made_is_an_error():
         ensure_connector(script, Provider.GOOGLE, APP)
 
 
-def test_other_trouble_with_the_connector_is_passed_on():
+def test_other_errors_of_the_connector_are_passed_on():
     script = Script(lambda *_: RequestRefused("forbidden", status=403))
     with pytest.raises(RequestRefused, match="forbidden"):
         ensure_connector(script, Provider.GOOGLE, APP)

@@ -39,7 +39,7 @@ def test_a_key_file_is_read_as_object_or_text(value):
     assert key.credential_data == {k: v for k, v in FILE.items() if k != "universe_domain"}
 
 
-def test_line_ends_written_as_two_characters_are_mended():
+def test_line_ends_written_as_two_characters_are_corrected():
     value = {**FILE, "private_key": RSA.replace("\n", "\\n")}
     assert service_account_key(value, connection="x").credential_data["private_key"] == RSA
 
@@ -67,7 +67,7 @@ def test_nothing_of_a_secret_is_shown():
         ({**FILE, "private_key": ELLIPTIC}, "not an RSA key"),
     ],
 )
-def test_a_bad_key_file_names_connection_and_fault_and_shows_no_content(value, why):
+def test_an_unusable_key_file_is_reported_with_its_connection_but_not_its_content(value, why):
     with pytest.raises(Misconfigured) as raised:
         service_account_key(value, connection="acme_google")
     sentence = str(raised.value)
@@ -88,7 +88,7 @@ def test_a_bad_key_file_names_connection_and_fault_and_shows_no_content(value, w
         ("T-1", "t-2", "t-2"),
     ],
 )
-def test_the_tenant_of_a_consent_is_the_tables_else_the_applications_else_common(
+def test_the_tenant_of_a_consent_comes_from_the_table_then_the_app_then_is_common(
     own, column, tenant
 ):
     app = OAuthApp("id", "hush", own)
@@ -99,12 +99,12 @@ def test_the_tenant_of_a_consent_is_the_tables_else_the_applications_else_common
     }
 
 
-def test_a_consent_without_an_application_of_its_own_names_only_its_tenant():
+def test_a_consent_without_its_own_app_names_only_its_tenant():
     assert admin_consent_data(None, "") == {"tenant": "common"}
     assert admin_consent_data(None, "t-1") == {"tenant": "t-1"}
 
 
-def test_a_fingerprint_knows_a_secret_whatever_the_order_of_its_parts():
+def test_a_fingerprint_does_not_depend_on_the_order_of_a_secrets_parts():
     key = fingerprint_key("api-key")
     assert fingerprint({"a": "1", "b": "2"}, key) == fingerprint({"b": "2", "a": "1"}, key)
     assert len(fingerprint({}, key)) == 64

@@ -90,11 +90,11 @@ def test_a_providers_refusal_of_a_mailbox_is_classed_by_its_reason(said, refusal
     "said",
     [oauth("internal_failure", "Backend Error"), oauth("x", "AADSTS90006: try later")],
 )
-def test_a_providers_passing_trouble_may_be_tried_again(said):
+def test_a_passing_error_of_a_provider_may_be_retried(said):
     assert isinstance(provider_error(400, said), Unavailable)
 
 
-def test_a_message_without_provider_error_is_matched_as_well():
+def test_a_message_without_a_provider_error_is_matched_too():
     raised = error(400, {"type": "x", "message": "AADSTS65001: consent is missing"})
     assert isinstance(raised, Refused)
     assert raised.known.refusal is Refusal.CONSENT_MISSING
@@ -116,14 +116,14 @@ def test_a_blocked_grant_is_refused_as_blocked():
         (400, {"type": "token.unauthorized_access", "message": "Invalid API key."}),
     ],
 )
-def test_a_refused_key_is_told_apart_from_a_refused_mailbox(call, status, said):
+def test_a_refused_key_is_distinguished_from_a_refused_mailbox(call, status, said):
     raised = error(status, said, call=call)
     assert isinstance(raised, ApiKeyRefused)
     assert "'nylas_default'" in str(raised)
     assert "region" in str(raised)
 
 
-def test_a_401_about_a_grant_does_not_speak_of_the_key():
+def test_a_401_about_a_grant_is_not_about_the_key():
     raised = error(401, {"type": "grant.refresh_token_invalid", "message": "Gone."})
     assert isinstance(raised, Refused)
 
@@ -140,7 +140,7 @@ def test_a_401_about_a_grant_does_not_speak_of_the_key():
         ({"type": "quota_exceeded_error", "message": "Activity limit"}, Throttle.PROVIDER),
     ],
 )
-def test_a_429_tells_whose_limit_it_is(said, throttle):
+def test_a_429_shows_whose_limit_was_reached(said, throttle):
     raised = error(429, said, headers={"retry-after": "7"})
     assert isinstance(raised, RateLimited)
     assert (raised.throttle, raised.after) == (throttle, 7.0)
@@ -167,13 +167,13 @@ def test_retry_after_is_seconds_or_a_date(header, seconds):
     assert retry_after({"retry-after": header}, clock) == seconds
 
 
-def test_no_retry_after_is_no_wait_of_theirs():
+def test_without_retry_after_the_other_side_asks_for_no_wait():
     assert retry_after({}, clock) is None
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 408])
 @pytest.mark.parametrize("call", [MAILBOX, LISTING])
-def test_trouble_at_the_other_end_may_be_tried_again(status, call):
+def test_an_error_of_the_server_may_be_retried(status, call):
     raised = error(status, call=call, headers={"retry-after": "4"})
     assert isinstance(raised, Unavailable)
     assert (raised.status, raised.after) == (status, 4.0)
@@ -187,14 +187,14 @@ def test_a_refused_call_of_the_application_is_fatal(status):
 
 
 @pytest.mark.parametrize("call", [MAILBOX, LISTING])
-def test_a_redirect_is_never_followed_and_speaks_of_the_host(call):
+def test_a_redirect_is_not_followed_and_the_error_names_the_host(call):
     raised = error(302, call=call, headers={"location": "https://elsewhere.example"})
     assert isinstance(raised, RequestRefused)
     assert "elsewhere" not in str(raised)
     assert "'nylas_default'" in str(raised)
 
 
-def test_the_sentence_carries_call_status_words_and_request_id():
+def test_the_message_has_the_call_the_status_the_words_and_the_request_id():
     raised = error(
         400,
         {"type": "t.y", "message": "Wrong.", "validation_errors": {"settings": "is odd"}},
@@ -217,7 +217,7 @@ def test_the_sentence_carries_call_status_words_and_request_id():
         b'{"error": {"message": "' + b"x" * 100_000 + b'"}}',
     ],
 )
-def test_a_hostile_or_foreign_body_is_classed_by_its_status_alone(body):
+def test_a_hostile_or_foreign_body_is_classed_by_its_status(body):
     raised = error(400, body=body)
     assert isinstance(raised, Refused)
     assert len(str(raised)) < 300
@@ -268,7 +268,7 @@ def test_no_secret_that_was_sent_comes_back(secrets, parts, place, wrap):
     ours = str(error(400, {"type": "t", "message": "m"}, call=call))
     for value in secrets:
         assert value not in text or value in ours
-        # Nor as one reads it once control characters are gone.
+        # Nor as a reader sees it without control characters.
         assert " ".join(value.split()) not in text or " ".join(value.split()) in ours
 
 
@@ -285,8 +285,8 @@ def test_a_successful_answer_is_parsed():
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"data": 7}', b'{"request_id": "cut'])
-def test_a_successful_answer_that_cannot_be_read_may_be_asked_again(body):
-    with pytest.raises(Unavailable, match=r"something unreadable: .*request id r-1"):
+def test_a_call_whose_answer_cannot_be_read_may_be_repeated(body):
+    with pytest.raises(Unavailable, match=r"cannot be read: .*request id r-1"):
         understand(
             LISTING,
             Reply(200, {"x-request-id": "r-1"}, body),

@@ -50,7 +50,7 @@ def test_grants_are_filtered_by_mailbox():
     assert calls.list_grants(email="ann@acme.example").query["email"] == "ann@acme.example"
 
 
-def test_ids_cannot_leave_their_place_in_the_path():
+def test_ids_stay_within_their_part_of_the_path():
     path = calls.update_credential(Provider.GOOGLE, "../x?y#z", {}).path
     assert path == "/v3/connectors/google/creds/..%2Fx%3Fy%23z"
 
@@ -139,7 +139,7 @@ def test_without_settings_the_tokens_scopes_count():
     assert grant.credential_id is None
 
 
-def test_scopes_of_odd_types_are_passed_over():
+def test_scopes_of_wrong_types_are_ignored():
     settings = {"scopes": [MAIL, 7, None]}
     assert grant_of({**GRANT, "settings": settings}).scopes == MAIL
 
@@ -156,7 +156,7 @@ def test_an_answer_may_begin_with_a_byte_order_mark():
     assert len(calls.list_grants().parse(body).items) == 1
 
 
-def test_unknown_keys_are_no_error():
+def test_unknown_keys_are_not_an_error():
     assert grant_of({**GRANT, "invented": {"later": 1}}) == grant_of(GRANT)
 
 
@@ -182,7 +182,7 @@ def test_a_grant_without_an_address_can_be_listed():
         ("updated_at", "yesterday"),
     ],
 )
-def test_a_grant_that_lacks_what_is_needed_names_the_key(key, value):
+def test_a_grant_without_a_needed_field_is_an_error_that_names_the_key(key, value):
     with pytest.raises(Malformed, match=rf"`data\.{key}`"):
         grant_of({**GRANT, key: value})
 
@@ -207,14 +207,14 @@ def test_a_page_shorter_than_the_limit_applied_is_the_last():
     assert read(call, {"data": [], "limit": 200}).items == ()
 
 
-def test_where_no_limit_is_echoed_the_one_asked_for_counts():
+def test_the_requested_limit_counts_if_the_answer_does_not_have_one():
     call = calls.list_grants(limit=2)
     assert read(call, {"data": [GRANT]}).is_last
     assert not read(call, {"data": [GRANT, GRANT], "limit": 0}).is_last
 
 
 @pytest.mark.parametrize("data", [None, {}, "text", [1], [None]])
-def test_a_page_that_is_not_one_is_refused(data):
+def test_an_answer_that_is_not_a_page_is_refused(data):
     with pytest.raises(Malformed, match="`data"):
         read(calls.list_grants(), {"data": data})
 

@@ -17,7 +17,7 @@ PEM = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADAN\nBgkqhkiG9w0B\n-----END PRIVATE
         "your key BgkqhkiG9w0B is wrong",
     ],
 )
-def test_a_private_key_is_taken_out_whole_in_part_and_escaped(text):
+def test_a_private_key_is_removed_whole_in_part_and_escaped(text):
     shown = redacted(text, [PEM])
     assert MASK in shown
     for line in ("MIIEvQIBADAN", "BgkqhkiG9w0B", "BEGIN"):
@@ -34,7 +34,7 @@ def test_a_private_key_is_taken_out_whole_in_part_and_escaped(text):
         "c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0IHNlY3JldA==",
     ],
 )
-def test_what_looks_like_a_secret_is_taken_out_though_nobody_knows_it(secret_like):
+def test_what_looks_like_a_secret_is_removed_even_if_it_is_not_known(secret_like):
     assert redacted(f"before {secret_like} after", []) == f"before {MASK} after"
 
 
@@ -62,7 +62,7 @@ def test_words_ids_and_scopes_stay_readable(text):
         ("open\nsesame", "open sesame"),
     ],
 )
-def test_a_secret_is_known_in_every_spelling(secret, spelling):
+def test_a_secret_is_removed_in_every_spelling(secret, spelling):
     assert redacted(f"x={spelling}", [secret]) == f"x={MASK}"
 
 

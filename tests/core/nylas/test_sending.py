@@ -26,7 +26,7 @@ def throttled(after=None):
 
 
 class Answers:
-    """A sender that gives or raises what it is told, one after the other."""
+    """A sender that returns or raises the given results, one after the other."""
 
     def __init__(self, *answers):
         self.answers = list(answers)
@@ -54,12 +54,12 @@ def test_the_longest_wait_doubles(attempt, longest):
     assert next_delay(LOST, attempt, lambda: 0.5) == longest / 2
 
 
-def test_no_wait_of_our_own_is_longer_than_half_a_minute():
+def test_our_own_waits_are_never_longer_than_half_a_minute():
     assert max(next_delay(LOST, n, lambda: 1.0) for n in range(1, MAX_ATTEMPTS)) <= 30.0
 
 
 @given(st.floats(0, 3600), st.integers(1, MAX_ATTEMPTS - 1), st.floats(0, 1, exclude_max=True))
-def test_what_the_other_side_asks_for_is_honoured_exactly(after, attempt, chance):
+def test_a_wait_that_the_other_side_asks_for_is_kept_exactly(after, attempt, chance):
     assert next_delay(throttled(after), attempt, lambda: chance) == after
 
 
@@ -71,7 +71,7 @@ def test_what_the_other_side_asks_for_is_honoured_exactly(after, attempt, chance
         Refused("no", known=UNKNOWN_REFUSAL),
     ],
 )
-def test_what_cannot_succeed_is_not_tried_again(error):
+def test_a_call_that_cannot_succeed_is_not_retried(error):
     assert next_delay(error, 1, lambda: 0.5) is None
     sender = Answers(error)
     with pytest.raises(type(error)):
@@ -79,7 +79,7 @@ def test_what_cannot_succeed_is_not_tried_again(error):
     assert len(sender.sent) == 1
 
 
-def test_attempts_come_to_an_end_with_the_last_error():
+def test_attempts_end_with_the_last_error():
     sender, pauses = Answers(*[LOST] * 9), []
     with pytest.raises(Unavailable):
         PatientSender(sender, pauses.append, lambda: 1.0).send(CALL)
@@ -102,7 +102,7 @@ def test_a_call_that_may_have_taken_effect_is_not_repeated_blindly():
     assert PatientSender(Answers(throttled(), "connector"), lambda _: None).send(call)
 
 
-async def test_an_event_loop_waits_in_the_same_way():
+async def test_retries_on_an_event_loop_wait_in_the_same_way():
     sender, pauses = AsyncAnswers(throttled(3.0), LOST, "grant"), []
 
     async def pause(seconds):
@@ -112,7 +112,7 @@ async def test_an_event_loop_waits_in_the_same_way():
     assert pauses == [3.0, 2.0]
 
 
-async def test_an_event_loop_gives_up_in_the_same_way():
+async def test_retries_on_an_event_loop_end_in_the_same_way():
     sender = AsyncAnswers(*[LOST] * 9)
 
     async def pause(seconds):

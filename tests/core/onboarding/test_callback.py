@@ -1,4 +1,4 @@
-"""What a redirect says, and what it is worth: every rule, without a database."""
+"""What a redirect says, and the verdict on it: every rule, without a database."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -115,7 +115,7 @@ def test_a_query_is_read_up_to_its_longest():
         ({"Admin_Consent": "true"}, Verdict.MALFORMED),
     ],
 )
-def test_an_error_is_looked_for_before_the_consent(fields, said):
+def test_an_error_counts_even_beside_a_consent(fields, said):
     assert verdict(read(**fields)) is said
 
 
@@ -134,7 +134,7 @@ def test_an_error_is_looked_for_before_the_consent(fields, said):
     ],
 )
 @pytest.mark.parametrize("status", [ConsentStatus.PENDING, ConsentStatus.GIVEN])
-def test_a_state_that_is_not_ours_is_unknown_also_where_somebody_wrote_to_the_ledger(
+def test_a_state_that_we_did_not_make_is_unknown_even_if_it_is_in_the_ledger(
     consent, changed, status
 ):
     consent = consent and replace(consent, status=status)
@@ -163,7 +163,7 @@ def test_a_state_is_answered_once(status, fields, said):
     assert verdict(read(**fields), consent, now=late, credential_id=None) is said
 
 
-def test_a_link_is_good_until_the_moment_it_expires():
+def test_a_link_is_valid_until_the_moment_it_expires():
     just = CONSENT.expires_at - timedelta(microseconds=1)
     assert verdict(read(**YES), now=just) is Verdict.GIVEN
     assert verdict(read(**YES), now=CONSENT.expires_at) is Verdict.EXPIRED
@@ -187,16 +187,14 @@ def test_an_answer_for_a_credential_that_is_no_longer_the_tenants_is_mismatched(
         ("acme.example.com", OTHER_GUID, Verdict.GIVEN),
     ],
 )
-def test_an_answer_of_another_organisation_is_mismatched_where_ids_can_be_compared(
-    asked, named, said
-):
+def test_an_answer_of_another_organisation_is_mismatched_if_ids_can_be_compared(asked, named, said):
     consent = replace(CONSENT, microsoft_tenant=asked)
     assert verdict(read(admin_consent="True", tenant=named), consent) is said
 
 
 @given(st.dictionaries(st.sampled_from(["error", "error_code", "admin_consent"]), st.text()))
 @example({"error": "\u200b\x00", "admin_consent": "True"})
-def test_nothing_but_a_plain_yes_without_any_error_is_a_yes(fields):
+def test_only_a_plain_yes_without_any_error_is_a_yes(fields):
     redirect = read(**fields)
     plain = fields.get("admin_consent", "").lower() == "true"
     plain = plain and not fields.get("error") and not fields.get("error_code")
@@ -218,7 +216,7 @@ def test_whatever_an_error_holds_is_bounded_and_on_one_printable_line(text):
 
 
 @given(st.text(max_size=300))
-def test_no_query_whatever_raises(query):
+def test_no_query_raises(query):
     assert isinstance(read_redirect(query), Verdict)
     made = read_redirect(f"state={STATE}&error=x&{query}")
     assert isinstance(made, Verdict | Redirect)

@@ -1,4 +1,4 @@
-"""A state stands for one consent and for nothing else, down to its last character."""
+"""A state belongs to one consent only, down to its last character."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -40,7 +40,7 @@ chances = st.binary(min_size=RANDOM_BYTES, max_size=RANDOM_BYTES)
 
 
 @given(bindings, chances)
-def test_a_state_is_genuine_for_what_it_was_made_for_and_fits_into_what_nylas_takes(made, chance):
+def test_a_state_is_genuine_for_its_binding_and_short_enough_for_nylas(made, chance):
     state = make_state(made, KEY, chance)
     assert is_state(state)
     assert is_genuine(state, made, KEY)
@@ -56,8 +56,8 @@ def test_a_state_with_any_character_changed_is_not_genuine(chance, data):
 
 
 @pytest.mark.parametrize("at", [42, 86])
-def test_a_last_character_that_stands_for_the_same_bytes_is_not_genuine(at):
-    """Base64 leaves the last two bits of 32 bytes to chance."""
+def test_a_last_character_that_encodes_the_same_bytes_is_not_genuine(at):
+    """In Base64, the last two bits after 32 bytes do not mean anything."""
     state = make_state(BINDING, KEY, bytes(RANDOM_BYTES))
     spellings = [state[:at] + letter + state[at + 1 :] for letter in LETTERS]
     assert [one for one in spellings if is_genuine(one, BINDING, KEY)] == [state]
@@ -79,7 +79,7 @@ def test_what_moves_from_one_field_to_the_next_is_not_the_same_binding():
     assert not is_genuine(state, replace(made, tenant="acmex", credential_id="1"), KEY)
 
 
-def test_another_api_key_makes_void_what_was_signed():
+def test_another_api_key_makes_earlier_signatures_invalid():
     state = make_state(BINDING, KEY, bytes(RANDOM_BYTES))
     assert not is_genuine(state, BINDING, state_key("nyk_2"))
 
@@ -107,12 +107,12 @@ def test_fewer_random_bytes_are_an_error_and_so_are_more(length):
         f"{'A' * 43}.{'A' * 43}.{'A' * 43}",
     ],
 )
-def test_other_texts_have_not_the_form_of_a_state(text):
+def test_other_texts_do_not_have_the_form_of_a_state(text):
     assert not is_state(text)
     assert not is_genuine(text, BINDING, KEY)
 
 
-def test_the_hash_tells_states_apart_and_shows_none():
+def test_the_hash_distinguishes_states_and_shows_none():
     first, second = (make_state(BINDING, KEY, bytes([one]) * RANDOM_BYTES) for one in (1, 2))
     assert len(state_hash(first)) == 64
     assert state_hash(first) != state_hash(second)

@@ -37,14 +37,14 @@ def test_a_link_asks_for_what_the_azure_app_is_configured_for():
     ]
 
 
-def test_scopes_of_its_own_come_with_a_tenant_id():
+def test_a_link_has_its_own_scopes_only_with_a_tenant_id():
     scopes = "https://graph.microsoft.com/.default offline_access"
     query = dict(parse_qsl(urlsplit(link(microsoft_tenant=GUID, scopes=scopes)).query))
     assert query["scope"] == scopes
 
 
 @pytest.mark.parametrize("tenant", ["", "common"])
-def test_scopes_of_its_own_with_common_are_an_error_that_names_both_ways_out(tenant):
+def test_its_own_scopes_with_common_are_an_error_that_names_both_solutions(tenant):
     with pytest.raises(Misconfigured, match=r"`consent_scopes` empty, or .* `microsoft_tenant`"):
         link(microsoft_tenant=tenant, scopes="Mail.Read")
 
@@ -66,7 +66,7 @@ def test_whatever_a_value_holds_stays_in_its_parameter():
         "http://[::1]:8080/bulkgrants/consent",
     ],
 )
-def test_a_sound_redirect_uri_is_taken_letter_for_letter(uri):
+def test_a_valid_redirect_uri_is_used_exactly_as_written(uri):
     assert checked_redirect_uri(uri) == uri
 
 

@@ -1,4 +1,4 @@
-"""When a canary is probed, as a function of three moments and chance alone."""
+"""When a canary is probed; it depends only on three moments and on chance."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def middle() -> float:
 
 
 def probes(pace, since, chance, resumed=()):
-    """Every moment of a probe until the wait is over; `resumed` are moments of extra ones."""
+    """The times of all probes until the wait is over; `resumed` are the times of extra ones."""
     due, extra = pace.first_probe(since), sorted(resumed)
     moments = []
     while not moments or not pace.is_over(since, moments[-1]):
@@ -50,7 +50,7 @@ def probes(pace, since, chance, resumed=()):
         (Pace(timedelta(seconds=3), timedelta(seconds=60)), SINCE + timedelta(seconds=3)),
     ],
 )
-def test_nothing_is_asked_before_the_floor(pace, first):
+def test_no_probe_is_due_before_the_floor(pace, first):
     assert pace.first_probe(SINCE) == first
 
 
@@ -74,7 +74,7 @@ def test_the_wait_is_a_third_of_the_time_that_has_passed_within_bounds(passed, w
 
 
 @pytest.mark.parametrize(("pace", "fewest", "most"), [(MICROSOFT, 9, 20), (GOOGLE, 80, 140)])
-def test_a_whole_wait_costs_few_probes(pace, fewest, most):
+def test_a_whole_wait_takes_few_probes(pace, fewest, most):
     random = Random(7)
     for _ in range(50):
         assert fewest <= len(probes(pace, SINCE, random.random)) <= most
@@ -118,8 +118,8 @@ def test_waits_grow_with_the_time_that_has_passed(passed, chance):
     resumed=st.lists(spans, max_size=8),
     seed=st.integers(),
 )
-def test_whoever_resumes_ends_where_one_who_never_left_ends(pace, resumed, seed):
-    """However often, and whenever: the first and the last probe are where they always were."""
+def test_a_resumed_wait_ends_when_an_uninterrupted_one_ends(pace, resumed, seed):
+    """However often it is resumed, the first and the last probe are at the same times."""
     first, end = pace.first_probe(SINCE), SINCE + pace.deadline
     again = [max(SINCE + passed, first) for passed in resumed]
     moments = probes(pace, SINCE, Random(seed).random, again)
@@ -135,7 +135,7 @@ def test_coming_back_later_never_brings_the_next_probe_forward(pace, passed, lat
 
 
 @given(pace=paces, passed=spans, moved=spans, chance=chances)
-def test_only_the_time_that_has_passed_counts_and_not_the_hour(pace, passed, moved, chance):
+def test_only_the_time_that_has_passed_counts_not_the_time_of_day(pace, passed, moved, chance):
     here = pace.next_probe(SINCE, SINCE + passed, lambda: chance)
     there = pace.next_probe(SINCE + moved, SINCE + moved + passed, lambda: chance)
     assert there - here == moved
@@ -149,7 +149,7 @@ def test_the_wait_is_over_at_the_deadline_and_not_before(passed, over):
     assert MICROSOFT.is_over(SINCE, SINCE + passed) is over
 
 
-def test_tenants_that_began_together_do_not_ask_together():
+def test_tenants_that_began_together_are_not_probed_together():
     random = Random(1)
     now = SINCE + timedelta(minutes=30)
     dues = [GOOGLE.next_probe(SINCE, now, random.random) - now for _ in range(1000)]

@@ -62,17 +62,17 @@ TWICE = [*REMINDED, asked(BEGUN + 7 * DAY)]
         ([asked()], 300 * DAY, Expired(30 * DAY)),
     ],
 )
-def test_each_moment_has_its_step(before, after, step):
+def test_each_moment_has_its_next_step(before, after, step):
     assert next_step(before, TERMS, BEGUN + after) == step
 
 
-def test_a_link_that_expires_before_the_next_reminder_is_made_anew():
+def test_a_link_that_expires_before_the_next_reminder_is_replaced():
     terms = replace(TERMS, link=DAY)
     assert next_step([asked(terms=terms)], terms, BEGUN) == AwaitAnswer(BEGUN + DAY)
     assert next_step([asked(terms=terms)], terms, BEGUN + DAY) == MakeLink(is_reminder=True)
 
 
-def test_a_refusal_decides_and_the_last_one_is_told():
+def test_a_refusal_decides_and_the_last_one_is_reported():
     refused = [
         asked(status=ConsentStatus.REFUSED, error="first"),
         asked(status=ConsentStatus.REFUSED, error="second"),
@@ -88,7 +88,9 @@ days = st.floats(0, 60).map(lambda number: timedelta(days=number))
 
 
 @given(statuses, statuses, days)
-def test_one_yes_decides_whatever_came_of_the_others_and_however_late_it_is(before, behind, after):
+def test_one_yes_decides_whatever_the_other_answers_are_and_however_late_it_comes(
+    before, behind, after
+):
     every = [*before, ConsentStatus.GIVEN, *behind]
     consents = [asked(BEGUN + place * DAY, status) for place, status in enumerate(every)]
     assert next_step(consents, TERMS, BEGUN + after) == Given()
@@ -100,10 +102,10 @@ def test_one_yes_decides_whatever_came_of_the_others_and_however_late_it_is(befo
     st.integers(1, 40),
     st.lists(st.integers(0, 200), min_size=1, max_size=40).map(sorted),
 )
-def test_however_seldom_one_looks_no_reminder_is_sent_twice_and_none_is_forgotten(
+def test_however_rarely_it_is_checked_no_reminder_is_sent_twice_or_forgotten(
     reminders, link, give_up, looks
 ):
-    """Looks are six hours apart or more; what falls due between two of them is one reminder."""
+    """Checks are six hours apart or more; what falls due between two of them is one reminder."""
     terms = Terms(link * DAY, tuple(one * DAY for one in reminders), give_up * DAY)
     consents: list[Consent] = []
     for now in (BEGUN + look * DAY / 4 for look in looks):

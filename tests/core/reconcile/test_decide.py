@@ -264,7 +264,7 @@ def test_once_a_change_is_made_nothing_is_left_to_do(desired, grant, around):
 @pytest.mark.parametrize(
     ("refusals", "hours"), [(1, 6), (2, 12), (3, 23), (4, 23), (9, 23), (10_000, 23)]
 )
-def test_the_wait_grows_to_what_a_nightly_run_takes_for_a_day(refusals, hours):
+def test_the_wait_grows_until_a_nightly_run_retries_every_night(refusals, hours):
     assert escrow_until(refusals, NOW, NOW) == NOW + timedelta(hours=hours)
 
 

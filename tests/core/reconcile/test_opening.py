@@ -1,4 +1,4 @@
-"""What a run may do with the roster there is."""
+"""What a run may do, given the roster that there is."""
 
 from datetime import date
 from itertools import product
@@ -11,11 +11,11 @@ from bulkgrants.reconcile.opening import Admission, RosterState, admit
 
 D1, D2, D3 = date(2026, 3, 1), date(2026, 3, 2), date(2026, 3, 3)
 EARLIER = "This run is for 2026-03-01, but the newest roster is 2026-03-02."
-OLDER = "Roster 2026-03-03 was applied already, and 2026-03-02 is older."
+OLDER = "Roster 2026-03-03 has already been applied, and 2026-03-02 is older."
 CURRENT = "The roster is a current table, which does not show 2026-03-01."
 NOT_YET = (
     "The roster has no partition for 2026-03-03 yet, the newest is 2026-03-02; "
-    "load it, and this task continues by itself."
+    "load it, and this task will continue by itself."
 )
 
 
@@ -24,7 +24,7 @@ def state(day=D2, today=D2, *, exact=True, dated=True, newest=D2) -> RosterState
 
 
 CASES = [
-    # a roster with a partition a day
+    # a roster with a partition for each day
     (state(), None, Admission(D2, Mode.APPLY, "")),
     (state(), D1, Admission(D2, Mode.APPLY, "")),
     (state(), D2, Admission(D2, Mode.APPLY, "")),
@@ -35,7 +35,7 @@ CASES = [
     (state(day=D3, today=D3, exact=False), None, Admission(D2, Mode.APPLY, "")),
     (state(day=D3, today=D3, exact=False), D2, Admission(D2, Mode.APPLY, "")),
     (state(day=D3, today=D3, exact=False), D3, Admission(D2, Mode.AUDIT, OLDER)),
-    # a plain current table
+    # a current table
     (state(dated=False, newest=None), None, Admission(None, Mode.APPLY, "")),
     (state(dated=False, newest=None), D3, Admission(None, Mode.APPLY, "")),
     (state(D1, dated=False, newest=None), None, Admission(None, Mode.AUDIT, CURRENT)),
@@ -45,13 +45,13 @@ CASES = [
 
 
 @pytest.mark.parametrize(("roster", "newest_applied", "admission"), CASES)
-def test_each_situation_admits_what_it_should(roster, newest_applied, admission):
+def test_each_situation_allows_what_it_should(roster, newest_applied, admission):
     assert admit(Mode.APPLY, roster, newest_applied) == admission
 
 
 @pytest.mark.parametrize("mode", [Mode.DRY_RUN, Mode.AUDIT])
 @pytest.mark.parametrize(("roster", "newest_applied", "admission"), CASES)
-def test_no_run_may_do_more_than_it_would_like_to(roster, newest_applied, admission, mode):
+def test_no_run_may_do_more_than_it_was_started_for(roster, newest_applied, admission, mode):
     wanted = mode if admission.mode is Mode.APPLY else Mode.AUDIT
     expected = Admission(admission.roster_date, wanted, admission.reason)
     assert admit(mode, roster, newest_applied) == expected
@@ -65,13 +65,13 @@ def test_a_partition_that_is_not_there_yet_is_waited_for():
 
 
 @pytest.mark.parametrize("exact", [True, False])
-def test_a_dated_roster_without_any_partition_needs_a_person(exact):
+def test_a_dated_roster_without_partitions_needs_a_person(exact):
     with pytest.raises(Misconfigured) as error:
         admit(Mode.APPLY, state(exact=exact, newest=None), None)
     assert str(error.value) == "The roster has no partition; load one."
 
 
-def test_whatever_happens_an_older_roster_than_the_newest_applied_is_never_applied():
+def test_a_roster_older_than_the_newest_applied_one_is_never_applied():
     days = (D1, D2, D3)
     for day, today, newest, applied, exact in product(days, days, days, days, (True, False)):
         try:

@@ -8,7 +8,7 @@ def refused(refusals: TenantRefusals, times: int, tenant: str = "acme") -> list[
     return [refusals.refused(tenant, "delegation_missing") for _ in range(times)]
 
 
-def test_the_last_of_so_many_refusals_in_a_row_quarantines_and_does_so_once():
+def test_enough_refusals_in_a_row_quarantine_the_tenant_once():
     refusals = TenantRefusals()
     assert refused(refusals, REFUSALS_IN_A_ROW + 3) == [False] * 4 + [True] + [False] * 3
     assert refusals.quarantined == {"acme": "delegation_missing"}
@@ -22,7 +22,7 @@ def test_a_grant_in_between_shows_that_the_tenant_works():
     assert refusals.quarantined == {}
 
 
-def test_tenants_are_counted_apart():
+def test_each_tenant_is_counted_separately():
     refusals = TenantRefusals()
     refused(refusals, REFUSALS_IN_A_ROW - 1)
     assert not any(refused(refusals, REFUSALS_IN_A_ROW - 1, "umbrella"))
@@ -37,7 +37,7 @@ def test_a_tenant_that_another_batch_has_quarantined_is_not_quarantined_again():
     assert refusals.quarantined == {"acme": "said the ledger"}
 
 
-def test_refusals_for_want_of_consent_lose_the_tenant_and_never_quarantine_it():
+def test_refusals_for_missing_consent_lose_the_consent_and_never_quarantine():
     refusals = TenantRefusals()
     seen = [refusals.unconsented("acme") for _ in range(REFUSALS_IN_A_ROW + 3)]
     assert seen == [False] * 4 + [True] + [False] * 3

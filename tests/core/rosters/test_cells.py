@@ -1,4 +1,4 @@
-"""Cells are read as they are, whatever the driver or pandas made of them."""
+"""Cells are read in the same way, whatever types the driver or pandas use for them."""
 
 import datetime as dt
 from decimal import Decimal
@@ -46,12 +46,12 @@ def test_every_null_is_none(null):
     ("value", "kind"),
     [
         (0, "int"), (1.5, "float"), (True, "bool"), (Decimal(1), "decimal"), (b"a@b.com", "bytes"),
-        (dt.date(2026, 1, 1), "date"), (dt.datetime(2026, 1, 1), "datetime"),  # noqa: DTZ001 - as drivers give it
+        (dt.date(2026, 1, 1), "date"), (dt.datetime(2026, 1, 1), "datetime"),  # noqa: DTZ001 - as drivers return it
         (["a"], "list"), ({"a": 1}, "dict"), (np.int64(3), "int64"), (np.array(["a"]), "ndarray"),
         (pd.Timestamp(2026, 1, 1), "timestamp"),
     ],
 )  # fmt: skip
-def test_what_is_no_text_is_said_to_be_none(value, kind):
+def test_a_value_that_is_not_text_is_reported_as_such(value, kind):
     cell = read_cell(value)
     assert isinstance(cell, NotText)
     assert cell.kind == kind
@@ -133,7 +133,7 @@ def test_lists_are_read_as_scopes(value, written):
 
 
 @pytest.mark.parametrize("value", [[1], [None], [dt.date(2026, 1, 1)], [["a"]], [float("nan")]])
-def test_lists_of_other_things_are_no_scopes(value):
+def test_lists_of_other_values_are_not_scopes(value):
     with pytest.raises(UnreadableScopes):
         read_scopes(lists_as_json(objects([value]))[0])
 

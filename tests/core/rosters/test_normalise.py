@@ -136,7 +136,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("written", "reason", "provider", "mailbox", "said"), BAD)
-def test_a_bad_row_is_rejected_with_what_to_change(written, reason, provider, mailbox, said):
+def test_a_wrong_row_is_rejected_with_what_to_change(written, reason, provider, mailbox, said):
     reject = only_reject(written)
     assert reject["reason"] == reason
     assert said in reject["sentence"]
@@ -161,7 +161,7 @@ def test_a_reject_shows_its_cells_bounded_and_printable():
     assert reject["email"] == "a b"
 
 
-def test_good_and_bad_rows_keep_their_numbers():
+def test_entries_and_rejects_keep_their_row_numbers():
     found = normalised(row(), row("nobody"), row(email="bob@acme.example.com"), row(email=""))
     assert found.entries["row_number"].tolist() == [1, 3]
     assert found.rejects["row_number"].tolist() == [2, 4]
@@ -186,7 +186,7 @@ def test_the_dtype_of_text_columns_changes_nothing(dtype):
     pd.testing.assert_frame_equal(found.rejects, expected.rejects)
 
 
-def test_the_frames_index_means_nothing():
+def test_the_frames_index_does_not_matter():
     frame = chunk(row(), row(None))
     frame.index = pd.Index([7, 7])
     found = normalise_chunk(frame, TENANTS, IDS)

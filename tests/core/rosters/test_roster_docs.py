@@ -1,4 +1,4 @@
-"""What analysts read about the roster agrees with the code."""
+"""The page for analysts about the roster agrees with the code."""
 
 import re
 from pathlib import Path

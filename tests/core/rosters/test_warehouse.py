@@ -1,4 +1,4 @@
-"""Sources become selects that quote what needs quoting, and refuse what they cannot mean."""
+"""Sources become selects with the right quotes; a setting that cannot be a source is refused."""
 
 import pytest
 import sqlalchemy as sa
@@ -39,7 +39,7 @@ def test_a_table_whose_name_starts_like_a_query_is_a_table():
 
 
 @pytest.mark.parametrize("origin", ["", "  ", ";", "a.b.c", "a.", ".b"])
-def test_an_origin_that_names_nothing_is_refused(origin):
+def test_an_origin_that_does_not_name_a_source_is_refused(origin):
     with pytest.raises(Misconfigured, match=r"`roster`"):
         roster_source(origin)
 

@@ -1,4 +1,4 @@
-"""Warehouses with small tables, beside the ledger in a database of their own."""
+"""Warehouses with small tables, in a different database than the ledger."""
 
 import pytest
 from sqlalchemy import MetaData, Table, create_engine, text
@@ -13,7 +13,7 @@ def warehouse(database_url):
 
 @pytest.fixture
 def filled(warehouse):
-    """A function that makes a table of the warehouse and fills it."""
+    """A function that makes a table in the warehouse and fills it."""
 
     def fill(definition, *rows, table="roster"):
         with warehouse.begin() as connection:

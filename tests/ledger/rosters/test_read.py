@@ -1,4 +1,4 @@
-"""Rosters are read by day, in any type of date, and what cannot be read says what to fix."""
+"""Rosters are read by day, with any type of date; errors say what to correct."""
 
 import datetime as dt
 
@@ -24,7 +24,7 @@ def emails(engine, source, day=None, **options):
 
 
 def of_type(kind):
-    """A way of writing midnight and the last minute of a day in a column of that type."""
+    """A function that writes midnight and the last minute of a day in a column of that type."""
     utc = dt.UTC if kind == "TIMESTAMP WITH TIME ZONE" else None
     late = dt.time(23, 59)
     match kind:
@@ -62,7 +62,7 @@ def test_a_day_is_found_whatever_the_type_of_its_date(warehouse, kind):
     assert emails(warehouse, ROSTER, FEB_1) == []
 
 
-def test_a_moment_with_a_zone_belongs_to_its_day_in_utc(postgres_url):
+def test_a_timestamp_with_a_zone_belongs_to_its_day_in_utc(postgres_url):
     engine = create_engine(postgres_url, connect_args={"options": "-c timezone=Asia/Tokyo"})
     with engine.begin() as connection:
         connection.execute(
@@ -74,7 +74,7 @@ def test_a_moment_with_a_zone_belongs_to_its_day_in_utc(postgres_url):
     engine.dispose()
 
 
-def test_a_plain_current_table_has_no_partitions(filled):
+def test_a_current_table_has_no_partitions(filled):
     engine = filled("tenant TEXT, email TEXT", ("t", "a"), ("t", "b"))
     assert not has_partitions(engine, ROSTER)
     assert newest_partition(engine, ROSTER) is None
@@ -115,7 +115,7 @@ def test_a_query_is_read_like_a_table(filled):
     assert emails(engine, source, JAN_30) == ["a:b"]
 
 
-def test_a_missing_column_is_named_with_those_that_are_there(filled):
+def test_a_missing_column_is_reported_with_those_that_exist(filled):
     engine = filled("tenant TEXT, mail TEXT")
     with pytest.raises(Misconfigured) as caught:
         list(read_chunks(engine, ROSTER, None))
@@ -142,7 +142,7 @@ def test_a_missing_table_is_named_without_sql_or_login(warehouse):
         assert caught.value.__suppress_context__
 
 
-def test_a_broken_query_is_told_apart_from_a_missing_table(warehouse):
+def test_a_broken_query_is_distinguished_from_a_missing_table(warehouse):
     with pytest.raises(
         Misconfigured, match=r"^The roster query at .* cannot be read \(\w+: .*nope"
     ):
@@ -178,7 +178,7 @@ def test_an_unreachable_warehouse_is_named_without_login(url):
 
 
 @pytest.mark.parametrize("value", ["latest", "20260131x", ""])
-def test_a_newest_date_that_is_none_is_quoted(filled, value):
+def test_a_newest_date_that_is_not_a_date_is_quoted(filled, value):
     engine = filled("roster_date TEXT, tenant TEXT, email TEXT", (value, "t", "a"))
     with pytest.raises(
         Misconfigured, match=rf"is '{value}', which is not a date.*`roster_columns`"
@@ -200,7 +200,7 @@ def test_a_roster_of_days_is_never_read_as_a_whole(filled):
 
 def test_a_current_table_has_no_days_to_choose(filled):
     engine = filled("tenant TEXT, email TEXT")
-    with pytest.raises(Misconfigured, match="holds no 2026-01-31"):
+    with pytest.raises(Misconfigured, match="no roster for 2026-01-31"):
         list(read_chunks(engine, ROSTER, JAN_31))
 
 
@@ -220,7 +220,7 @@ def test_a_connection_lost_half_way_can_be_tried_again(filled):
         list(chunks)
 
 
-def test_a_fault_in_the_data_half_way_is_a_persons_to_mend(postgres_url):
+def test_a_mistake_in_the_data_half_way_has_to_be_corrected_by_a_person(postgres_url):
     engine = create_engine(postgres_url)
     source = roster_source(
         "SELECT 't' AS tenant, CAST(10 / (50 - n) AS TEXT) AS email FROM generate_series(1, 99) n"
@@ -244,7 +244,7 @@ def test_the_warehouse_is_only_ever_read(postgres_url):
     engine.dispose()
 
 
-def test_reading_stops_where_the_reader_stops(filled):
+def test_reading_stops_when_the_reader_stops(filled):
     engine = filled("tenant TEXT, email TEXT", *[("t", str(n)) for n in range(50)])
     fetched = []
     event.listen(engine, "checkin", lambda *_: fetched.append(1))

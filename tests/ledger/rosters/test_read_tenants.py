@@ -1,4 +1,4 @@
-"""The tenants table is read whole and strictly; a mistake in it is named with its cure."""
+"""The tenants table is read as a whole and strictly; errors say how to correct a mistake."""
 
 from datetime import timedelta
 
@@ -59,7 +59,7 @@ def test_tenants_are_read_in_order_with_their_defaults(read):
     ]  # fmt: skip
 
 
-def test_a_microsoft_tenant_is_read_with_all_that_it_may_name(read):
+def test_a_microsoft_tenant_is_read_with_all_its_columns(read):
     [tenant] = read(
         at_microsoft(
             microsoft_tenant=f" {GUID.upper()} ", canary=" Canary@Umbra.Example.COM ",
@@ -92,12 +92,12 @@ def test_a_microsoft_tenant_is_an_id_a_domain_common_or_left_out(read, written, 
     assert tenant.microsoft_tenant == meant
 
 
-def test_a_microsoft_tenant_may_have_no_secret_of_its_own(read):
+def test_a_microsoft_tenant_does_not_need_its_own_secret(read):
     [tenant] = read(at_microsoft(secret_conn_id=" "))
     assert tenant.secret_conn_id == ""
 
 
-def test_a_consent_may_be_for_scopes_of_its_own_where_a_domain_names_the_tenant(read):
+def test_a_consent_may_have_its_own_scopes_if_a_domain_names_the_tenant(read):
     [tenant] = read(
         at_microsoft(microsoft_tenant="umbra.example.com", consent_scopes=f"{GRAPH}/.default")
     )
@@ -141,7 +141,7 @@ def test_enabled_is_read_as_people_write_it(read, written, meant):
 
 
 @pytest.mark.parametrize(("kind", "yes"), [("BOOLEAN", True), ("INTEGER", 1)])
-def test_enabled_may_be_of_the_databases_own_kind(read, kind, yes):
+def test_enabled_may_have_the_databases_own_boolean_type(read, kind, yes):
     definition = TEXTS.replace("enabled TEXT", f"enabled {kind}")
     definition = definition.replace("grace_days TEXT", "grace_days INTEGER")
     [one, other] = read(
@@ -154,7 +154,7 @@ def test_enabled_may_be_of_the_databases_own_kind(read, kind, yes):
 
 
 @pytest.mark.parametrize("kind", ["FLOAT", "NUMERIC(10, 1)"])
-def test_days_may_be_numbers_with_a_fraction_of_nothing(read, kind):
+def test_days_may_be_floats_with_whole_values(read, kind):
     [tenant] = read(
         row(grace_days=30), definition=TEXTS.replace("grace_days TEXT", f"grace_days {kind}")
     )
@@ -173,7 +173,7 @@ def test_days_may_be_numbers_with_a_fraction_of_nothing(read, kind):
         ({"secret_conn_id": None}, "column `secret_conn_id`: it is empty; write the id"),
         ({"scopes": None}, "column `scopes`: it is empty; write the Google scopes"),
         ({"scopes": "openid"}, "only identity scopes"),
-        ({"scopes": "a|b"}, '"a|b" is not a scope; separate the scopes by blanks'),
+        ({"scopes": "a|b"}, '"a|b" is not a scope; separate the scopes with blanks'),
         ({"provider": "microsoft"}, f'"{CALENDAR}" is not an application permission of Microsoft'),
         ({"grace_days": "-1"}, '"-1" is not a number of days; write a whole number from 0 to 3650'),
         ({"grace_days": "1.5"}, '"1.5" is not a number of days'),
@@ -199,7 +199,7 @@ def test_a_wrong_cell_is_named_with_what_to_write(read, cells, said):
     [
         ({"credential": None}, "column `credential`: it is empty; write the name"),
         ({"microsoft_tenant": "Organizations"}, '"organizations" means many tenants at once'),
-        ({"microsoft_tenant": "consumers"}, "takes only as `common`; write that, or the tenant's"),
+        ({"microsoft_tenant": "consumers"}, "accepts only `common`; write that, or the tenant's"),
         (
             {"microsoft_tenant": "contoso"},
             '"contoso" is not a Microsoft tenant; write its id (a GUID',
@@ -213,9 +213,9 @@ def test_a_wrong_cell_is_named_with_what_to_write(read, cells, said):
             '".default" is not an application permission of Microsoft',
         ),
         ({"scopes": "https://outlook.office.com/Mail.Read"}, "write short names such as User.Read"),
-        ({"scopes": "a|b"}, '"a|b" is not a scope; separate the scopes by blanks'),
-        ({"consent_scopes": "a"}, "names one tenant, and it is empty; empty this cell"),
-        ({"consent_scopes": "a", "microsoft_tenant": "common"}, 'and it is "common"; empty this'),
+        ({"scopes": "a|b"}, '"a|b" is not a scope; separate the scopes with blanks'),
+        ({"consent_scopes": "a"}, "names one tenant, but it is empty; leave this cell"),
+        ({"consent_scopes": "a", "microsoft_tenant": "common"}, 'but it is "common"; leave this'),
         ({"consent_scopes": "a|b", "microsoft_tenant": GUID}, '"a|b" is not a scope'),
         (
             {"azure_manifest": "apps/umbra.json"},
@@ -236,7 +236,7 @@ def test_a_wrong_cell_of_a_microsoft_tenant_is_named_with_what_to_write(read, ce
 
 
 def test_a_tenant_that_is_a_number_is_to_be_cast(read):
-    with pytest.raises(Misconfigured, match=r'`tenant`: it holds "7" \(int\); make the column'):
+    with pytest.raises(Misconfigured, match=r'`tenant`: it holds "7" \(int\); change the col'):
         read(row(tenant=7), definition=TEXTS.replace("tenant TEXT", "tenant INTEGER", 1))
 
 
@@ -259,7 +259,7 @@ def test_a_shared_credential_has_one_microsoft_tenant(read):
         read(at_microsoft(microsoft_tenant=GUID), at_microsoft(tenant="b"))
     assert (
         f'share the credential "umbra-ac" but not its Microsoft tenant ("{GUID}", ""); '
-        "write the same `microsoft_tenant`, or give each its own credential."
+        "write the same `microsoft_tenant` for both, or give each its own credential."
     ) in str(caught.value)
 
 

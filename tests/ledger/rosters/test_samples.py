@@ -1,4 +1,4 @@
-"""The samples are staged and decided as their list of fates says."""
+"""The samples get the fates that their list expects."""
 
 import csv
 from datetime import UTC, datetime, timedelta
@@ -42,7 +42,7 @@ def rows_of(name):
 
 @pytest.fixture
 def staged(ledger, tmp_path):
-    """The samples in the ledger, by way of a warehouse, as (staged, tenants, grants)."""
+    """The samples, read from a warehouse into the ledger, as (staged, tenants, grants)."""
     warehouse = create_engine(f"sqlite:///{tmp_path / 'warehouse.db'}")
     for name in ("tenants", "roster"):
         pd.DataFrame(rows_of(name)).to_sql(name, warehouse, index=False)
@@ -100,7 +100,7 @@ def test_every_sample_row_has_the_fate_that_is_listed(ledger, staged):
             entry.row_number: fate_of(entry, grants)
             for entry in connection.execute(select(entries))
         }
-    # whether the provider knows a mailbox shows only once its grant is asked for
+    # only when its grant is asked for does it show whether the provider knows a mailbox
     expected = [row["fate"].replace("refused", "granted") for row in fates]
     assert [found[number] for number in range(1, len(roster) + 1)] == expected
     assert staged == Staged(entries=39, rejected=len(roster) - 39, read=len(roster))
@@ -119,6 +119,6 @@ def test_a_fate_is_listed_once_for_each_address_and_tenant():
     assert len(set(keys)) == len(keys)
 
 
-def test_some_grants_are_in_no_roster_row():
+def test_some_grants_are_not_in_any_roster_row():
     named = {address_key(row["email"]) for row in rows_of("roster")}
     assert sum(address_key(row["email"]) not in named for row in rows_of("grants")) == 4

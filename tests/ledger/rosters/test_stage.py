@@ -38,7 +38,7 @@ def run(ledger):
 
 
 def new_run(ledger, key, application="app"):
-    """A run that takes the place of the one before."""
+    """A run that follows the one before."""
     with ledger.begin() as connection:
         connection.execute(leases.delete().where(leases.c.application == application))
     return opened(ledger, key, application=application)
@@ -75,7 +75,7 @@ def rejected(ledger, run):
         return connection.execute(chosen.order_by(rejects.c.row_number)).mappings().all()
 
 
-def test_good_rows_become_entries_and_bad_ones_rejects(ledger, run):
+def test_valid_rows_become_entries_and_others_rejects(ledger, run):
     staged = stage(
         ledger,
         run,
@@ -110,7 +110,7 @@ def test_text_that_copy_would_misread_arrives_as_it_was(ledger, run):
     assert (reject["tenant"], reject["email"]) == ("\\N", "\\.")
 
 
-def test_of_rows_that_say_the_same_the_first_stays(ledger, run):
+def test_of_rows_that_say_the_same_the_first_is_kept(ledger, run):
     staged = stage(
         ledger,
         run,
@@ -124,7 +124,7 @@ def test_of_rows_that_say_the_same_the_first_stays(ledger, run):
     for reject in rejected(ledger, run):
         assert reject["reason"] == "duplicate"
         assert (reject["provider"], reject["mailbox"]) == ("google", "ann@acme.example.com")
-        assert "in row 1 already" in reject["sentence"]
+        assert "already in row 1" in reject["sentence"]
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_of_rows_that_say_the_same_the_first_stays(ledger, run):
         (row("umbra", "x@acme.example.com"), 'tenant ("acme", "umbra") and scopes and credential'),
     ],
 )
-def test_of_rows_that_contradict_each_other_none_stays(ledger, run, other, said):
+def test_of_rows_that_contradict_each_other_none_is_kept(ledger, run, other, said):
     first = row("acme", "x@acme.example.com")
     staged = stage(ledger, run, first, row("acme", "y@acme.example.com"), other)
     assert staged == Staged(entries=1, rejected=2, read=3)
@@ -149,7 +149,7 @@ def test_of_rows_that_contradict_each_other_none_stays(ledger, run, other, said)
         assert said in reject["sentence"]
 
 
-def test_a_crowd_of_contradictions_is_named_as_a_range(ledger, run):
+def test_many_contradicting_rows_are_named_as_a_range(ledger, run):
     rows = [row(name, "x@acme.example.com") for name in ("acme", "acme", "globex", "acme")]
     assert stage(ledger, run, *rows) == Staged(entries=0, rejected=4, read=4)
     assert "is in 4 rows from 1 to 4," in rejected(ledger, run)[0]["sentence"]
@@ -169,7 +169,7 @@ def test_more_duplicates_than_one_fetch_takes_are_all_moved(ledger, run):
     assert [entry["row_number"] for entry in kept(ledger)] == list(range(1, 6_001))
 
 
-def test_staging_again_starts_afresh_and_leaves_other_applications_alone(ledger, run):
+def test_staging_again_starts_over_and_leaves_other_applications_alone(ledger, run):
     theirs = new_run(ledger, "theirs", "other")
     stage(ledger, theirs, row("acme", "o@acme.example.com"), row(None, None))
     stage(ledger, run, row("acme", "a@acme.example.com"), row("nobody", "b@acme.example.com"))
@@ -196,7 +196,7 @@ def test_an_empty_roster_stages_nothing(ledger, run):
     assert kept(ledger) == []
 
 
-def test_what_fails_half_way_leaves_the_former_roster_staged(ledger, run):
+def test_a_failure_half_way_leaves_the_former_roster_staged(ledger, run):
     stage(ledger, run, row("acme", "a@acme.example.com"))
 
     def broken():
@@ -208,7 +208,7 @@ def test_what_fails_half_way_leaves_the_former_roster_staged(ledger, run):
     assert [entry["email"] for entry in kept(ledger)] == ["a@acme.example.com"]
 
 
-def test_entries_that_another_process_has_staged_meanwhile_are_noticed(postgres_url):
+def test_entries_that_another_process_stages_meanwhile_are_noticed(postgres_url):
     from bulkgrants.ledger.database import open_ledger
     from bulkgrants.ledger.upgrade import upgrade
 
@@ -258,7 +258,7 @@ ROWS = st.lists(
 @settings(
     deadline=None,
     max_examples=60,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],  # each example starts afresh
+    suppress_health_check=[HealthCheck.function_scoped_fixture],  # each example starts over
 )
 def test_every_row_ends_up_once_as_entry_or_reject(ledger, run, rows, size):
     staged = stage(ledger, run, *rows, size=size)

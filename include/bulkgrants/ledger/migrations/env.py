@@ -1,4 +1,4 @@
-"""How Alembic reaches the ledger: always over a connection that the caller opened."""
+"""Runs Alembic's migrations, always on a connection that the caller has opened."""
 
 from alembic import context
 

@@ -130,7 +130,7 @@ _JSON_EXTRACT = r"json_extract(\1, '$.\2')"
 
 
 def _unlogged() -> list[str]:
-    """Staging needs no write-ahead log: a run can always read its input again."""
+    """Staging does not need a write-ahead log, because a run can always read its input again."""
     return ["UNLOGGED"] if op.get_bind().dialect.name == "postgresql" else []
 
 
@@ -362,7 +362,7 @@ def upgrade() -> None:
     )
     # ### end Alembic commands ###
     for name, query in _VIEWS.items():
-        if op.get_bind().dialect.name == "sqlite":  # before 3.38 it has no `->>`
+        if op.get_bind().dialect.name == "sqlite":  # before 3.38 it does not have `->>`
             op.execute(f"CREATE VIEW {name} AS {_ARROW.sub(_JSON_EXTRACT, query)}")
         else:
             op.execute(f"CREATE VIEW {name} AS {query}")

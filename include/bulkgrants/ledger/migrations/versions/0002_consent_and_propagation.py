@@ -1,4 +1,4 @@
-"""What onboarding needs: consents, probes, and how far each tenant has come."""
+"""Tables and columns for onboarding: consents, probes, and how far each tenant is."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -44,7 +44,7 @@ _ONBOARDING = """
 
 
 def upgrade() -> None:
-    """Widen `tenants`, and make the tables of consent and propagation, and the view over them."""
+    """Add columns to `tenants`, tables for consents and probes, and the view `onboarding`."""
     for name in _TEXTS:
         op.add_column("tenants", sa.Column(name, sa.Text(), server_default="", nullable=False))
     op.add_column("tenants", sa.Column("awaiting_since", Moment(), nullable=True))

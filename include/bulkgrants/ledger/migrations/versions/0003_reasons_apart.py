@@ -1,4 +1,4 @@
-"""Reasons, codes and messages in columns of their own: nothing reads them out of a sentence."""
+"""Reasons, codes and messages in separate columns, so that no code has to parse a sentence."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -31,7 +31,7 @@ _FATES = """
 
 
 def upgrade() -> None:
-    """Add the columns, split what `changes.detail` held, and show it so in the view `fates`."""
+    """Add the columns, split the contents of `changes.detail`, and change the view `fates`."""
     postgresql = op.get_bind().dialect.name == "postgresql"
     if not postgresql:
         op.execute("DROP VIEW fates")
@@ -43,7 +43,7 @@ def upgrade() -> None:
     _add("escrow", "message", sa.Text())
     _split(find="strpos" if postgresql else "instr")
     if postgresql:
-        # replaced, not dropped: the rights that were given on it stay, and views that use it work
+        # replaced, not dropped: it keeps the rights granted on it, and views that use it work on
         op.execute("ALTER VIEW fates RENAME COLUMN detail TO message")
         op.execute(f"CREATE OR REPLACE VIEW fates AS {_FATES}")
     else:
@@ -55,9 +55,9 @@ def _add(table: str, name: str, kind: sa.types.TypeEngine[str]) -> None:
 
 
 def _split(find: str) -> None:
-    """Split "reason: message" at its first colon, where it begins with a single word.
+    """Split "reason: message" at its first colon if a single word comes before it.
 
-    A blank is added before the search, since a reason without a message ended in its colon.
+    A blank is added for the search, because a reason without a message ended in its colon.
     """
     colon = f"{find}(message || ' ', ': ')"
     op.execute(
