@@ -110,7 +110,7 @@ def test_an_old_postgresql_ledger_has_to_be_upgraded_by_its_administrator(postgr
     require_current(engine)
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '0000'"))
-    with pytest.raises(Misconfigured, match=f"at revision 0000, this code needs {REVISION}"):
+    with pytest.raises(Misconfigured, match=f"at revision 0000, but this code needs {REVISION}"):
         require_current(engine)
     engine.dispose()
 
