@@ -92,7 +92,7 @@ def test_a_bad_key_fails_at_once_with_a_sentence(run, connect, capfd):
     (task,) = done.get_task_instances()
     assert (str(task.state), task.try_number) == ("failed", 1)
     shown = "".join(capfd.readouterr())
-    assert "The Airflow connection 'acme_google' holds no usable Google service account" in shown
+    assert "service account key in the Airflow connection 'acme_google' cannot be used" in shown
     assert "cut-off" not in shown
 
 

@@ -79,7 +79,7 @@ def test_ownership_and_grace_stay_with_the_grant_id(ledger):
     merged(
         ledger,
         staged("same@example.com", status="invalid"),
-        staged("other@example.com", grant_id="made by somebody else"),
+        staged("other@example.com", grant_id="made by another client"),
     )
     found = granted(ledger)
     assert found["same@example.com"]["owned"]

@@ -65,7 +65,7 @@ async def test_a_page_that_repeats_is_an_error_and_not_an_endless_loop(make_ledg
     await apply_batch(engine, nylas, run, *made.batches, clock=lambda: NOW)
 
     def deaf(call) -> None:
-        assert nylas.calls["GET /v3/grants"] < 50, "it goes on for ever"
+        assert nylas.calls["GET /v3/grants"] < 50, "it goes on forever"
         call.query["offset"] = "0"
 
     nylas.before = deaf
