@@ -112,6 +112,20 @@ async def test_a_grant_made_between_pages_is_found_and_does_not_hide_others(make
     assert set(addresses(100)) <= set(granted(ledger))
 
 
+async def test_the_first_grant_after_a_seam_may_be_deleted_before_the_seam_is_read(ledger):
+    nylas = nylas_with(40, 10)
+    emails = list(nylas.grants)
+    deleted_before = {"9": emails[0], "5": emails[10]}
+
+    def delete(call) -> None:
+        nylas.grants.pop(deleted_before.pop(call.query["offset"], ""), None)
+
+    nylas.before = delete
+    await observed(ledger, nylas)
+    assert not deleted_before
+    assert set(emails[1:10]) | set(emails[11:]) <= set(granted(ledger))
+
+
 async def test_over_http_too_grants_deleted_between_pages_do_not_hide_others(world):
     # A seam of 20 joins the pages beside it whenever the four are deleted; one of 10 might not.
     world.control.set_switches(limit_max=20)

@@ -107,8 +107,9 @@ async def _pages(sender: AsyncSender, mailbox: str | None) -> AsyncIterator[list
 
 def _require_bridge(left: Page[Grant], seam: Page[Grant], right: Page[Grant], offset: int) -> None:
     ids = {grant.grant_id for grant in seam.items}
+    # One grant that both have is enough: what lies between is in the one or in the other.
     joins_left = any(grant.grant_id in ids for grant in left.items)
-    joins_right = not right.items or right.items[0].grant_id in ids
+    joins_right = not right.items or any(grant.grant_id in ids for grant in right.items)
     if not (joins_left and joins_right):
         raise Unavailable(
             f"So many grants were deleted while they were listed that the list has a gap near "
