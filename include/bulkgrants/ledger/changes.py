@@ -206,37 +206,27 @@ def end_attempts(write: Writing[BatchClaim], ended: Iterable[EndedAttempt]) -> N
 
 def finish(write: Writing[BatchClaim], done: Sequence[Done]) -> None:
     """Record the outcomes of changes."""
-    rows = [
-        {
-            "its_seq": one.change.seq,
-            **{f"new_{name}": value for name, value in _ending(one).items()},
-        }
-        for one in done
-    ]
+    rows = [{"its_seq": one.change.seq, "state": ChangeState.DONE, **_ending(one)} for one in done]
     if rows:
-        new: dict[str, ColumnElement[object]] = {
-            name.removeprefix("new_"): bindparam(name) for name in rows[0] if name != "its_seq"
-        }
-        new["grant_id"] = func.coalesce(new["grant_id"], changes.c.grant_id)
         write.connection.execute(
             update(changes)
             .where(
                 changes.c.run_id == write.right.run.run_id, changes.c.seq == bindparam("its_seq")
             )
-            .values(state=ChangeState.DONE, **new),
+            .values(grant_id=func.coalesce(bindparam("its_grant_id"), changes.c.grant_id)),
             rows,
         )
 
 
 def _ending(one: Done) -> dict[str, object]:
-    """The columns of a change that are written when it is done."""
+    """The columns of a change that are written when it is done, and `its_grant_id`."""
     match one:
         case Granted(grant=grant):
             came = {"reason": "", "code": "", "message": ""}
-            made = {"grant_id": grant.grant_id, "grant_updated_at": grant.updated_at}
+            made = {"its_grant_id": grant.grant_id, "grant_updated_at": grant.updated_at}
         case NotGranted():
             came = {"reason": one.reason, "code": one.code, "message": one.message}
-            made = {"grant_id": None, "grant_updated_at": None}
+            made = {"its_grant_id": None, "grant_updated_at": None}
     return {"done_at": one.at, "outcome": one.outcome, **came, **made}
 
 
@@ -389,12 +379,12 @@ def record_verifications(
     write: Writing[Run], verifications: Iterable[tuple[int, Verification]]
 ) -> None:
     """Record what reading back has shown about changes, by their seq."""
-    rows = [{"its_seq": seq, "verification": verification} for seq, verification in verifications]
+    rows = [{"its_seq": seq, "verified": verification} for seq, verification in verifications]
     if rows:
         write.connection.execute(
-            update(changes)
-            .where(changes.c.run_id == write.right.run_id, changes.c.seq == bindparam("its_seq"))
-            .values(verified=bindparam("verification")),
+            update(changes).where(
+                changes.c.run_id == write.right.run_id, changes.c.seq == bindparam("its_seq")
+            ),
             rows,
         )
 

@@ -61,11 +61,7 @@ def read_run(ledger: Ledger, run_id: int) -> Run:
 
 def require_unplanned(write: Writing[Run]) -> None:
     """Lock the run's record. Raises Superseded if the run is already planned or closed."""
-    row = write.connection.execute(
-        select(runs.c.planned_at, runs.c.closed_at)
-        .where(runs.c.id == write.right.run_id)
-        .with_for_update(key_share=True)
-    ).one()
+    row = _locked(write)
     if row.planned_at is not None or row.closed_at is not None:
         raise Superseded(
             f"Run {write.right.key} is already planned; to start over, clear its first task and "
@@ -75,14 +71,16 @@ def require_unplanned(write: Writing[Run]) -> None:
 
 def is_planned(write: Writing[Run]) -> bool:
     """Lock the run's record; returns whether the run has a plan."""
-    planned_at = write.connection.execute(
-        select(runs.c.planned_at)
+    return _locked(write).planned_at is not None
+
+
+def _locked(write: Writing[Run]) -> Row[datetime | None, datetime | None]:
+    """The run's record, locked; rows that refer to it by a foreign key may still be added."""
+    return write.connection.execute(
+        select(runs.c.planned_at, runs.c.closed_at)
         .where(runs.c.id == write.right.run_id)
-        .with_for_update(
-            key_share=True
-        )  # rows that refer to it by a foreign key may still be added
-    ).scalar_one()
-    return planned_at is not None
+        .with_for_update(key_share=True)
+    ).one()
 
 
 def note(write: Writing[Run], **values: object) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from bulkgrants.refusals import KnownError
+from bulkgrants.refusals import KnownError, consent_error
 
 COMMON = "common"
 """The Microsoft tenant of a credential to which the admin of any organisation can consent."""
@@ -169,6 +169,13 @@ class OAuthError:
     """Nylas' number for the error."""
     error_description: str = ""
     error_uri: str = ""
+
+    @property
+    def known(self) -> KnownError:
+        """What the error means, and who has to change what."""
+        return consent_error(
+            error=self.error, description=self.error_description, code=self.error_code
+        )
 
 
 @dataclass(frozen=True, slots=True)

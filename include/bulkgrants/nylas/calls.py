@@ -89,18 +89,16 @@ def _text_or_none(value: object) -> str | None:
 
 def _scopes(value: object) -> str:
     if isinstance(value, str):
-        return _canonical((value,))
+        return _canonical(tuple(split_scopes(canonical_scopes(value))))
     if isinstance(value, list):
         return _canonical(tuple(scope for scope in value if isinstance(scope, str)))
     return ""
 
 
 @lru_cache(maxsize=1024)
-def _canonical(texts: tuple[str, ...]) -> str:
+def _canonical(scopes: tuple[str, ...]) -> str:
     """Cached, because a listing repeats the same few sets of scopes a million times."""
-    return canonical_scopes(
-        scope for scope in split_scopes(canonical_scopes(" ".join(texts))) if scope.isprintable()
-    )
+    return canonical_scopes(scope for scope in scopes if scope.isprintable())
 
 
 _Text = Annotated[str, Field(strict=True, min_length=1)]

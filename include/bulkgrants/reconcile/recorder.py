@@ -80,11 +80,11 @@ class Recorder:
     async def _write_down(self) -> None:
         """Write the events; a write that has begun is awaited even if the task is cancelled."""
         events, self._events = self._events, []
-        writing = asyncio.create_task(asyncio.to_thread(self._write, events))
+        task = asyncio.create_task(asyncio.to_thread(self._write, events))
         try:
-            await asyncio.shield(writing)
+            await asyncio.shield(task)
         except asyncio.CancelledError:
-            await writing
+            await task
             raise
 
     def _write(self, events: list[Event]) -> None:

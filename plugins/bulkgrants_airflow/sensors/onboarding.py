@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
@@ -22,7 +23,6 @@ from bulkgrants.model import Awaiting, OAuthError, Onboarding, Stop
 from bulkgrants.onboarding.propagation import ProbeAgain, Ready, advance
 from bulkgrants.onboarding.waiting import AwaitAnswer, Declined, Expired, Given, MakeLink, step_of
 from bulkgrants.ports import utc_now
-from bulkgrants.refusals import consent_error
 from bulkgrants.text import bounded
 from bulkgrants_airflow.consent_links import ConsentLink, ask_admin
 from bulkgrants_airflow.operators.base import saying_clearly
@@ -166,18 +166,9 @@ class ConsentSensor(TenantSensor):
 
 def _refusal(tenant: str, error: OAuthError) -> str:
     """What Microsoft said, what it means, and how to go on."""
-    known = consent_error(
-        error=error.error, description=error.error_description, code=error.error_code
-    )
+    known = error.known
     said = "; ".join(
-        f"{name} {bounded(value, 300)!r}"
-        for name, value in (
-            ("error", error.error),
-            ("error_code", error.error_code),
-            ("error_description", error.error_description),
-            ("error_uri", error.error_uri),
-        )
-        if value
+        f"{name} {bounded(value, 300)!r}" for name, value in asdict(error).items() if value
     )
     return (
         f"The consent of the tenant {tenant} was refused. {known.meaning} "

@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bulkgrants.onboarding.callback import Received, Verdict
-from bulkgrants.refusals import consent_error
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _STYLE = (_TEMPLATES / "style.css").read_text(encoding="utf-8")
@@ -66,15 +65,8 @@ def page_of(received: Received) -> Page:
         tenant=received.tenant,
         recorded=received.status or "",
         answered=_moment(received.answered_at),
-        known=consent_error(
-            error=error.error, description=error.error_description, code=error.error_code
-        ),
-        fields={
-            "error": error.error,
-            "error_code": error.error_code,
-            "error_description": error.error_description,
-            "error_uri": error.error_uri,
-        },
+        known=error.known,
+        fields=asdict(error),
     )
 
 
