@@ -259,24 +259,21 @@ class _Worker:
         self._finish(Granted(change, outcome, grant, self._clock()))
 
     def _refused(self, change: OpenChange, error: Refused) -> None:
-        known = error.known
+        known, message = error.known, bounded(error, _LONGEST_MESSAGE)
         self._unserved_in_a_row = 0
-        self._end(change, Outcome.REFUSED, error.status, error)
+        self._end(change, Outcome.REFUSED, error.status, message)
         self._finish(
             NotGranted(
-                change, Outcome.REFUSED, known.refusal, known.code,
-                bounded(error, _LONGEST_MESSAGE), self._clock(),
+                change, Outcome.REFUSED, known.refusal, known.code, message, self._clock(),
                 concerns_mailbox=known.concerns is Concerns.MAILBOX,
             )
         )  # fmt: skip
         if change.provider == Provider.MICROSOFT and known.refusal is Refusal.CONSENT_MISSING:
             if self._refusals.unconsented(change.tenant):
                 self._recorder.add(Lost(change.tenant))
-        elif known.concerns is Concerns.TENANT:
-            reason = bounded(error, _LONGEST_MESSAGE)
-            if self._refusals.refused(change.tenant, reason):
-                _log.warning("Tenant %s is left alone for a while: %s", change.tenant, reason)
-                self._recorder.add(Quarantined(change.tenant, reason))
+        elif known.concerns is Concerns.TENANT and self._refusals.refused(change.tenant, message):
+            _log.warning("Tenant %s is left alone for a while: %s", change.tenant, message)
+            self._recorder.add(Quarantined(change.tenant, message))
 
     def _skip(self, change: OpenChange, reason: SkipReason, detail: str) -> None:
         """End a change whose tenant was quarantined or lost its consent after the plan was made."""

@@ -54,7 +54,7 @@ def plan(ledger: Ledger, run: Run, *, batch_size: int, now: datetime) -> Plan:
 
 
 def _write(write: Writing[Run], compared: comparison.Compared, batch_size: int) -> None:
-    tally, digest = Counter[str](), hashlib.sha256()
+    tally, sides, digest = Counter[str](), Counter[str](), hashlib.sha256()
     staging.forget_orphans(write)
     by_tenant = standings(write.connection, write.application)
     seq = 0
@@ -64,7 +64,7 @@ def _write(write: Writing[Run], compared: comparison.Compared, batch_size: int) 
             circumstances = _circumstances(candidate, by_tenant, write.now)
             decision = decide(candidate.desired, candidate.actual, circumstances)
             tally[_label(decision)] += 1
-            tally[_side(candidate)] += 1
+            sides[_side(candidate)] += 1
             if not isinstance(decision, Skip):
                 seq += 1
                 row = _change_row(candidate, decision)
@@ -79,7 +79,7 @@ def _write(write: Writing[Run], compared: comparison.Compared, batch_size: int) 
     if write.right.mode is Mode.APPLY:
         planned = seq - tally[ChangeKind.REVOKE]
         changes.add_batches(write, planned, max(batch_size, -(-planned // MAX_BATCHES)))
-    counts = _counts(write, tally)
+    counts = _counts(write, tally, sides)
     fingerprint = digest.hexdigest()
     runs.note(write, planned_at=write.now, fingerprint=fingerprint, counts=counts)
 
@@ -126,13 +126,13 @@ def _skip_row(candidate: Candidate, skip: Skip) -> tuple[Cell, ...]:
     return (*who, grant_id, skip.reason, skip.detail)
 
 
-def _counts(write: Writing[Run], tally: Counter[str]) -> dict[str, int]:
+def _counts(write: Writing[Run], tally: Counter[str], sides: Counter[str]) -> dict[str, int]:
     """The decisions' counts and, by subtraction, those of mailboxes that are not candidates."""
     sizes = comparison.totals(write)
-    differ, missing, orphans = (tally.pop(side, 0) for side in ("both", "roster", "api"))
+    differ, missing, orphans = sides["both"], sides["roster"], sides["api"]
     unchanged = sizes.entries - differ - missing
     return {
-        **{label: count for label, count in sorted(tally.items()) if count},
+        **dict(sorted(tally.items())),
         "entries": sizes.entries,
         "unchanged": unchanged,
         "foreign": max(0, sizes.grants - unchanged - differ - orphans),
