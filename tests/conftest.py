@@ -1,15 +1,16 @@
-"""Databases for tests: a real SQLite file and a real PostgreSQL, each fresh and empty."""
+"""Databases for tests: a real SQLite file and a real PostgreSQL, each fresh."""
 
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine
+
+from support.databases import NewLedger, forget, new_database
 
 os.environ.setdefault("TZ", "UTC")
 
@@ -23,17 +24,16 @@ def postgres_server() -> Iterator[str]:
     with TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
         server = get_server(Path(folder) / "data", cleanup_mode="stop")
-        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+        url = server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+        forget(url)
+        yield url
         server.cleanup()
 
 
-def _new_database(server_url: str) -> str:
-    name = f"t{uuid.uuid4().hex[:12]}"
-    admin = create_engine(server_url, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(text(f'CREATE DATABASE "{name}"'))
-    admin.dispose()
-    return server_url.replace("/postgres?", f"/{name}?")
+@pytest.fixture(scope="session")
+def new_ledger(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> NewLedger:
+    """`new_ledger(kind, folder)` opens a new ledger at the current revision."""
+    return NewLedger(tmp_path_factory.mktemp("upgraded"), postgres_server)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -41,22 +41,20 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database, once for each kind that the project supports."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'database.db'}"
-    return _new_database(request.getfixturevalue("postgres_server"))
+    return new_database(request.getfixturevalue("postgres_server"))
 
 
 @pytest.fixture
 def postgres_url(postgres_server: str) -> str:
     """The URL of an empty PostgreSQL database."""
-    return _new_database(postgres_server)
+    return new_database(postgres_server)
 
 
-@pytest.fixture
-def ledger(database_url: str) -> Iterator[Engine]:
-    """A ledger at the current revision."""
-    from bulkgrants.ledger.database import open_ledger
-    from bulkgrants.ledger.upgrade import upgrade
-
-    engine = open_ledger(database_url)
-    upgrade(engine)
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger(
+    request: pytest.FixtureRequest, new_ledger: NewLedger, tmp_path: Path
+) -> Iterator[Engine]:
+    """A ledger at the current revision, once on each kind of database."""
+    engine = new_ledger(request.param, tmp_path)
     yield engine
     engine.dispose()

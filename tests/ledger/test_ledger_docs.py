@@ -103,15 +103,10 @@ def everything(engine, names):
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def world(request, tmp_path_factory):
+def world(request, new_ledger, tmp_path_factory):
     """A ledger with a history, made once for each kind of database; tests do not change it."""
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path_factory.mktemp('history') / 'ledger.db'}"
-    else:
-        url = new_database(request.getfixturevalue("postgres_server"))
     running, key = request.getfixturevalue("server"), request.getfixturevalue("pem")
-    engine = open_ledger(url)
-    upgrade(engine)
+    engine = new_ledger(request.param, tmp_path_factory.mktemp("history"))
     with Control(running.base_url) as control:
         control.reset()
         control.set_limiter(policy="none")
@@ -119,15 +114,6 @@ def world(request, tmp_path_factory):
         asyncio.run(make_history(made, key))
         yield made
     engine.dispose()
-
-
-def new_database(server_url):
-    name = f"t{uuid.uuid4().hex[:12]}"
-    admin = create_engine(server_url, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(text(f'CREATE DATABASE "{name}"'))
-    admin.dispose()
-    return server_url.replace("/postgres?", f"/{name}?")
 
 
 @contextmanager

@@ -14,10 +14,9 @@ from sqlalchemy import Engine, select
 
 from bulkgrants.ledger import runs
 from bulkgrants.ledger.budgets import Budget
-from bulkgrants.ledger.database import metadata, open_ledger
+from bulkgrants.ledger.database import metadata
 from bulkgrants.ledger.rights import writing
 from bulkgrants.ledger.tenants import record_tenants
-from bulkgrants.ledger.upgrade import upgrade
 from bulkgrants.model import Mode, Plan, Provider, Run, Selection, Tenant
 from bulkgrants.nylas.sending import Pacer
 from bulkgrants.reconcile.apply import Applied, apply_batch
@@ -171,15 +170,13 @@ def tenant(name: str) -> Tenant:
 
 
 @pytest.fixture
-def make_ledger(tmp_path: Path) -> Iterator[Callable[[], Engine]]:
+def make_ledger(new_ledger, tmp_path: Path) -> Iterator[Callable[[], Engine]]:
     """Makes new ledgers on SQLite, for tests that need many and do not depend on the database."""
     opened: list[Engine] = []
 
     def make() -> Engine:
-        engine = open_ledger(f"sqlite:///{tmp_path / f'ledger-{len(opened)}.db'}")
-        opened.append(engine)
-        upgrade(engine)
-        return engine
+        opened.append(new_ledger("sqlite", tmp_path))
+        return opened[-1]
 
     yield make
     for engine in opened:

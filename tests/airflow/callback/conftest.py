@@ -12,8 +12,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from bulkgrants.ledger.database import open_ledger
-from bulkgrants.ledger.upgrade import upgrade
 from support.browsing import Ask, asker
 from support.consents import API_KEY
 from support.ledgers import APPLICATION
@@ -108,10 +106,9 @@ def deployment(ledger, ask, nylas, point_to) -> Deployment:
 
 
 @pytest.fixture
-def small(tmp_path: Path, ask, nylas, point_to) -> Iterator[Deployment]:
+def small(new_ledger, tmp_path: Path, ask, nylas, point_to) -> Iterator[Deployment]:
     """On SQLite alone."""
-    engine = open_ledger(f"sqlite:///{tmp_path / 'small.db'}")
-    upgrade(engine)
+    engine = new_ledger("sqlite", tmp_path)
     point_to(engine)
     yield Deployment(engine, ask)
     engine.dispose()
