@@ -175,13 +175,6 @@ def wrong_key(connect, standin, _airflow):
     connect("nylas_default", conn_type="nylas", host=standin.base_url, password="no", extra=extra)
 
 
-def unreachable(connect, standin, _airflow):
-    extra = {"client_id": standin.client_id}
-    connect(
-        "nylas_default", conn_type="nylas", host="http://127.0.0.1:9", password="k", extra=extra
-    )
-
-
 def unreadable_key(connect, _standin, _airflow):
     connect("google_sa", conn_type="google_cloud_platform", extra={"keyfile_dict": '{"type": "x'})
 
@@ -195,7 +188,6 @@ def no_roster(_connect, _standin, airflow):
     [
         (wrong_key, "register_credentials", ["API key", "nylas_default"]),
         (wrong_key, "reconcile_grants", ["API key", "nylas_default"]),
-        (unreachable, "register_credentials", ["127.0.0.1:9", "nylas_default"]),
         (unreadable_key, "register_credentials", ["google_sa", "keyfile_dict"]),
         (no_roster, "reconcile_grants", ["roster"]),
     ],

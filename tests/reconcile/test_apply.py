@@ -25,7 +25,11 @@ from support.batches import (
 from support.fakes import FakeNylas
 from support.ledgers import lease_run
 
+on_sqlite = pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
+"""Runs a test once, as what it shows does not depend on the database."""
 
+
+@on_sqlite
 @pytest.mark.parametrize(
     ("kind", "more", "status"),
     [
@@ -59,6 +63,7 @@ async def test_after_every_passing_fault_each_mailbox_has_one_grant(world, kind,
     assert (await world.reconcile(people(12))).counts["unchanged"] == 12
 
 
+@on_sqlite
 @pytest.mark.parametrize(("form", "at_least"), [("seconds", 3.0), ("date", 2.0)])
 async def test_a_throttled_tenant_waits_while_the_others_are_served(world, form, at_least):
     match = {**MAKING, "email": "*@acme.*"}
@@ -76,6 +81,7 @@ async def test_a_throttled_tenant_waits_while_the_others_are_served(world, form,
     assert max(at for email, at, _ in watching.answered if "@umbrella" in email) < resumed_at
 
 
+@on_sqlite
 async def test_the_longest_wait_that_was_asked_for_a_tenant_counts(world):
     match = {**MAKING, "email": "user0000@*"}
     fault(world, "provider_429", match=match, times=1, retry_after=2)
