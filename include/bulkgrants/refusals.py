@@ -37,6 +37,8 @@ class Refusal(StrEnum):
     """The Azure app or the credential names a tenant in which Microsoft does not let it act."""
     GRANT_BLOCKED = "grant_blocked"
     """Nylas has blocked the grant (HTTP 423)."""
+    NOT_SERVED = "not_served"
+    """Neither Nylas nor the provider has answered for this mailbox for days."""
     OTHER = "other"
     """Any other reason; the message says more."""
 
@@ -401,8 +403,20 @@ BLOCKED = _grant(
     Concerns.MAILBOX,
 )
 
+NOT_SERVED = _grant(
+    "not_served",
+    (),  # no answer says so, but the days without one
+    Refusal.NOT_SERVED,
+    Actor.SETUP,
+    "Every call for this mailbox has ended without an answer for days.",
+    "Ask Nylas' support, quoting the request id in the message; until it is given up, the mailbox "
+    "is tried again daily.",
+    Concerns.MAILBOX,
+)
+
 GRANTS: tuple[KnownError, ...] = (
     BLOCKED,
+    NOT_SERVED,
     _grant(
         "MailboxNotEnabledForRESTAPI",
         (Sign("mailboxnotenabledforrestapi"),),
@@ -412,6 +426,19 @@ GRANTS: tuple[KnownError, ...] = (
         "Have the tenant's admin restore the mailbox in Exchange Online or move it there, "
         "or take it off the roster.",
         Concerns.MAILBOX,
+    ),
+    *(
+        _grant(
+            code,
+            (Sign(code.lower()),),
+            Refusal.MAILBOX_UNKNOWN,
+            Actor.ADMIN,
+            "Microsoft does not know the mailbox's user.",
+            "Correct the address in the roster, take it off, or have the tenant's admin restore "
+            "the user in Microsoft Entra.",
+            Concerns.MAILBOX,
+        )
+        for code in ("Request_ResourceNotFound", "ErrorInvalidUser", "ResourceNotFound")
     ),
     _grant(
         "Authorization_RequestDenied",
@@ -475,6 +502,17 @@ GRANTS: tuple[KnownError, ...] = (
         "Google does not know the mailbox, or it is suspended.",
         "Have the tenant's admin restore the mailbox, or correct it in the roster, "
         "which takes the primary address, not an alias.",
+        Concerns.MAILBOX,
+    ),
+    _grant(
+        "invalid_grant",
+        # with a number of Microsoft's that is not in the table, it may well concern the tenant
+        (Sign("invalid_grant", re.compile(r"(?s)\A(?!.*AADSTS[0-9])", re.IGNORECASE)),),
+        Refusal.OTHER,
+        Actor.SETUP,
+        "The provider does not let us sign in as this mailbox, for a reason not in the table.",
+        "Check that the mailbox exists and is active at the provider; if it is, ask Nylas' "
+        "support, quoting the request id that follows the provider's words.",
         Concerns.MAILBOX,
     ),
 )

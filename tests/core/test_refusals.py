@@ -25,6 +25,7 @@ from bulkgrants.refusals import (
     Actor,
     Concerns,
     Refusal,
+    Seen,
     consent_error,
     grant_error,
     recorded_refusal,
@@ -89,8 +90,9 @@ def test_each_code_is_in_its_part_of_the_table_once():
 
 @pytest.mark.parametrize("one", OURS, ids=lambda one: one.code or "unknown")
 def test_a_refusal_concerns_the_tenant_unless_the_mailbox_is_the_reason(one):
-    own = {Refusal.MAILBOX_UNKNOWN, Refusal.GRANT_BLOCKED}
-    assert (one.concerns is Concerns.MAILBOX) is (one.refusal in own)
+    own = {Refusal.MAILBOX_UNKNOWN, Refusal.GRANT_BLOCKED, Refusal.NOT_SERVED}
+    is_own = one.refusal in own or (one.code, one.seen) == ("invalid_grant", Seen.GRANT)
+    assert (one.concerns is Concerns.MAILBOX) is is_own
 
 
 @pytest.mark.parametrize("one", [*MICROSOFT, *GRANTS, UNKNOWN_REFUSAL], ids=lambda one: one.code)
@@ -230,6 +232,16 @@ def test_a_number_is_read_up_to_the_limit():
             "MailboxNotEnabledForRESTAPI",
             Actor.ADMIN,
         ),
+        *(
+            (404, {"error": {"code": name, "message": "…"}}, name, Actor.ADMIN)
+            for name in ("Request_ResourceNotFound", "ErrorInvalidUser", "ResourceNotFound")
+        ),
+        (
+            400,
+            {"error": "invalid_grant", "provider_error": "Bad Request"},
+            "invalid_grant",
+            Actor.SETUP,
+        ),
         (
             403,
             {"error": {"code": "Authorization_RequestDenied"}},
@@ -249,9 +261,21 @@ def test_what_the_client_raises_is_a_known_error(status, said, code, actor):
     assert (error.known.code, error.known.actor) == (code, actor)
 
 
-@pytest.mark.parametrize("said", [None, oauth("invalid_grant", "Bad Request"), "AADSTS99999"])
+@pytest.mark.parametrize("said", [None, "AADSTS99999", oauth("invalid_grant", "AADSTS99999: …")])
 def test_a_refusal_that_says_nothing_known_is_unknown(said):
     assert raised(400, said).known is UNKNOWN_REFUSAL
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"error": {"code": "ErrorInvalidUser", "message": "The user 'x' is invalid."}},
+        "ResourceNotFound: Resource could not be discovered.",
+        oauth("invalid_grant", "Bad Request"),
+    ],
+)
+def test_a_refusal_of_one_mailbox_is_no_word_about_its_tenant(said):
+    assert raised(404, said).known.concerns is Concerns.MAILBOX
 
 
 def test_nylas_own_types_are_not_words_of_a_provider():
@@ -287,7 +311,9 @@ def test_every_number_is_ranked_by_what_it_is_to_a_mailbox():
 
 
 def test_words_decide_only_where_no_name_of_a_sign_fits():
-    assert grant_error(names=["x"], texts=["invalid_grant: the JWT is fine"]) is UNKNOWN_REFUSAL
+    assert (
+        grant_error(names=["x"], texts=["invalid_grant: the JWT is fine"]).code == "invalid_grant"
+    )
 
 
 def test_a_number_decides_before_any_name():
