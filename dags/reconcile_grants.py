@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 
+from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, Param
 
 from bulkgrants_airflow.defaults import MAILBOX, RETRIES, TENANTS
@@ -49,7 +50,9 @@ with DAG(
         map_index_template="batch {{ task.batch['batch'] }} of {{ task.batch['of'] }}",
         max_active_tis_per_dagrun=4,
     ).expand(batch=plan.output)
-    verify = VerifyChangesOperator(task_id="verify", run=run.output, trigger_rule="none_failed")
+    verify = VerifyChangesOperator(task_id="verify", run=run.output, trigger_rule="all_done")
+    complete = EmptyOperator(task_id="complete", trigger_rule="none_failed")
     close = CloseRunOperator(task_id="close_run", run=run.output)
 
     run >> read >> observe >> plan >> apply >> verify >> close.as_teardown()
+    [apply, verify] >> complete >> close

@@ -116,6 +116,12 @@ def split_scopes(scopes: str) -> list[str]:
 _GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
+def missing_scopes(required: str, carried: str) -> tuple[str, ...]:
+    """The required scopes that a grant does not carry. Both are canonical; case does not matter."""
+    there = {scope.casefold() for scope in split_scopes(carried)}
+    return tuple(scope for scope in split_scopes(required) if scope.casefold() not in there)
+
+
 def is_guid(text: str) -> bool:
     """Whether the text has the form of a GUID, which Microsoft uses for ids."""
     return _GUID.fullmatch(text) is not None

@@ -170,6 +170,29 @@ def test_microsoft_tenants_wait_for_consent_and_delay_no_other(airflow):
     ]
 
 
+def test_what_was_made_is_verified_and_the_run_is_red_if_a_mailbox_is_never_served(
+    airflow, standin, monkeypatch
+):
+    from airflow.dag_processing.dagbag import DagBag
+
+    airflow.roster(*(("acme", f"user{number}@acme.example.com") for number in range(3)))
+    airflow.run("register_credentials")
+    only = {"path": "/v3/connect/custom", "email": "user0@*"}
+    standin.control.add_fault("server_error", status=504, retry_after=0, match=only)
+    dag = DagBag(str(REPOSITORY / "dags")).dags["reconcile_grants"]
+    monkeypatch.setattr(dag.task_dict["apply"], "retries", 0)  # dag.test() would really wait
+    run = dag.test()
+    assert run.state == "failed"
+    found = states(run)
+    assert (found["verify"], found["complete"]) == ("success", "upstream_failed")
+    assert found["close_run"] == "success"
+    assert airflow.ask("SELECT outcome, verified, count(*) FROM changes GROUP BY 1, 2") == [
+        (None, None, 1),
+        ("granted", "verified", 2),
+    ]
+    assert "2 made, 1 open" in last_report(airflow)
+
+
 def wrong_key(connect, standin, _airflow):
     extra = {"client_id": standin.client_id}
     connect("nylas_default", conn_type="nylas", host=standin.base_url, password="no", extra=extra)

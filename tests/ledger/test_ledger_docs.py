@@ -311,7 +311,7 @@ def test_a_run_that_did_nothing_does_not_hide_the_newest_plan(world):
 
 
 def test_old_rows_can_be_deleted_as_described(world):
-    assert len(DELETIONS) == 14
+    assert len(DELETIONS) == 13
     ours = "WHERE run_id IN (SELECT id FROM runs WHERE opened_at < '2026-01-01')"
     with undone(world.engine) as connection:
 

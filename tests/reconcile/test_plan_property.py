@@ -85,6 +85,15 @@ class Mailbox:
     escrow: Escrow | None
     reject: str | None
     """`any`, or the provider that the rejected row names."""
+    changed: bool
+    """Whether the row has changed since the mailbox was refused."""
+
+    @property
+    def counting(self) -> Escrow | None:
+        """The record in escrow, if it is about what the roster asks for now."""
+        if self.changed or self.entry is None or self.entry.credential_id is None:
+            return None
+        return self.escrow
 
     @property
     def actual(self) -> Actual | None:
@@ -100,6 +109,7 @@ mailbox = st.builds(
         Escrow, reason=st.just("no"), due_at=st.sampled_from([None, NOW - DAY, NOW, NOW + DAY])
     ),
     reject=st.sampled_from([None, None, None, "any", "google", "microsoft"]),
+    changed=st.booleans(),
 )
 address = st.sampled_from([f"{letter}@example.com" for letter in "abcdefg"])
 key = st.tuples(st.sampled_from(["google", "google", "microsoft"]), address)
@@ -194,7 +204,7 @@ def loop(mailboxes, standings, selection) -> Expected:
                     else None,
                     box.actual,
                     Circumstances(
-                        NOW, provider, standings.get(tenant, UNKNOWN), box.escrow, rejected
+                        NOW, provider, standings.get(tenant, UNKNOWN), box.counting, rejected
                     ),
                 )
                 ordered.append((rank(box), tenant or "", provider, email, tenant, decision, box))
@@ -254,9 +264,10 @@ def equal(provider: str, wanted: Desired, actual: Actual) -> bool:
     )
 
 
-def rank(box: Mailbox) -> int:
+def rank(box: Mailbox) -> tuple[bool, bool, int]:
+    """Orphans come last, and before them the mailboxes that were refused before."""
     if box.entry is None:
-        return 3
-    if box.actual is None:
-        return 1
-    return 0 if box.actual.status == GrantStatus.INVALID else 2
+        return True, False, 3
+    missing = 1 if box.actual is None else None
+    broken = box.actual is not None and box.actual.status == GrantStatus.INVALID
+    return False, box.counting is not None, missing or (0 if broken else 2)

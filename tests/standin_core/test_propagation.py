@@ -11,8 +11,9 @@ from bulkgrants.ledger import onboarding as steps
 from bulkgrants.ledger.rights import HOLD_TERM, claim_batch, writing
 from bulkgrants.model import Awaiting, ProbeOutcome
 from bulkgrants.onboarding import propagation
-from bulkgrants.onboarding.propagation import ProbeAgain, Ready, missing_scopes
+from bulkgrants.onboarding.propagation import ProbeAgain, Ready
 from bulkgrants.refusals import Refusal, recorded_refusal
+from bulkgrants.text import missing_scopes
 from support.journeys import (
     APPLICATION,
     CALENDAR,

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from bulkgrants.errors import RateLimited, Throttle
 from bulkgrants.ledger.runs import read_run
 from bulkgrants.ledger.tables import changes
-from bulkgrants.model import Mode, Outcome, Plan
+from bulkgrants.model import AttemptEnd, Mode, Outcome, Plan
 from bulkgrants.reconcile.plan import plan
 from bulkgrants.reconcile.report import close_run
 from support.ledgers import NOW, noted, opened, put, ready, with_tenants
@@ -47,7 +47,8 @@ def require_settled(world, count: int, *, killed: bool = False) -> None:
     }
     assert {(row["state"], row["outcome"]) for row in made} == {("done", "granted")}
     attempts = world.rows("attempts")
-    answered = [row for row in attempts if row["ended_at"] is not None]
+    ended = [row for row in attempts if row["ended_at"] is not None]
+    answered = [row for row in ended if row["outcome"] != AttemptEnd.STOPPED]
     assert sum(row["outcome"] == Outcome.GRANTED for row in answered) == count
     if killed:
         assert len(answered) < len(attempts)

@@ -170,11 +170,14 @@ def _known_of(who, run, box):
         gone_at = yesterday if box.known.gone else None
         yield grants, grant(email, tenant=box.known.tenant, gone_at=gone_at) | actual | who
     if box.escrow:
+        asked = box.entry.scopes if box.entry else ""
         yield (
             escrow,
             who
             | {
-                "tenant": "one",
+                "tenant": box.entry.tenant if box.entry else "one",
+                "scopes": "asked for then" if box.changed else asked,
+                "credential_id": box.entry.credential_id if box.entry else "c1",
                 "reason": box.escrow.reason,
                 "due_at": box.escrow.due_at,
                 "refusals": 1,

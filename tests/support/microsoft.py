@@ -14,14 +14,16 @@ from sqlalchemy import insert, update
 from bulkgrants.ledger import onboarding
 from bulkgrants.ledger.rights import Writing, answering, release_hold, writing
 from bulkgrants.ledger.tables import credentials, tenants
-from bulkgrants.ledger.tenants import write_settings
+from bulkgrants.ledger.tenants import record_credential, write_settings
 from bulkgrants.model import (
     Awaiting,
     ConsentStatus,
+    CredentialType,
     Hold,
     Onboarding,
     ProbeOutcome,
     Provider,
+    RegisteredCredential,
     Stop,
     Tenant,
 )
@@ -46,6 +48,15 @@ def join(world, *names: str) -> None:
     """Add Microsoft tenants that have consented and are ready; their domains are their names."""
     if not world.microsoft_id:
         world.microsoft_id = make_credential(world)
+        made = RegisteredCredential(world.microsoft_id, "", world.now, None)
+        record_credential(
+            world.engine,
+            made,
+            application=APPLICATION,
+            provider=Provider.MICROSOFT,
+            name="ms",
+            credential_type=CredentialType.ADMIN_CONSENT,
+        )
     for name in names:
         world.tenants[name] = microsoft_tenant(name)
     with world.engine.begin() as connection:

@@ -8,14 +8,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from sqlalchemy import (
     ColumnElement,
+    Table,
     and_,
     bindparam,
     case,
     delete,
+    exists,
     func,
     insert,
     or_,
@@ -48,6 +51,7 @@ from bulkgrants.model import (
     OpenChange,
     Outcome,
     Plan,
+    Provider,
     Run,
     Verification,
 )
@@ -61,6 +65,7 @@ _CHANGE = (
 )  # fmt: skip
 _SKIP = ("run_id", "provider", "email", "tenant", "grant_id", "reason", "detail")
 _MADE = tuple(MADE.values())
+_LONGEST_RUN = timedelta(days=2)
 UNCONSENTED = and_(
     changes.c.outcome == Outcome.REFUSED, changes.c.reason == Refusal.CONSENT_MISSING
 )
@@ -133,13 +138,21 @@ def read_plan(write: Writing[Run]) -> Plan:
 # The work queue
 
 
-def open_changes(ledger: Ledger, claim: BatchClaim, *, after: int, limit: int) -> list[OpenChange]:
-    """The next open changes of the batch after the change `after`, in plan order."""
+def open_changes(
+    ledger: Ledger, claim: BatchClaim, *, after: int, limit: int, without: Collection[str] = ()
+) -> list[OpenChange]:
+    """The next open changes of the batch after the change `after`, in plan order.
+
+    Those of the tenants `without` are left out.
+    """
     earlier = (
         select(func.coalesce(func.max(attempts.c.number), 0))
         .where(attempts.c.run_id == changes.c.run_id, attempts.c.seq == changes.c.seq)
         .scalar_subquery()
     )
+    asked = (changes.c.tenant, changes.c.scopes, changes.c.credential_id)
+    mailbox = (changes.c.provider, changes.c.email)
+    refused_before = exists().where(in_escrow(claim.application, mailbox, asked))
     query = (
         select(
             changes.c.seq,
@@ -150,12 +163,14 @@ def open_changes(ledger: Ledger, claim: BatchClaim, *, after: int, limit: int) -
             changes.c.scopes,
             changes.c.credential_id,
             earlier.label("attempts"),
+            refused_before.label("refused_before"),
         )
         .where(
             changes.c.run_id == claim.run.run_id,
             changes.c.seq > max(after, claim.first_seq - 1),
             changes.c.seq <= claim.last_seq,
             changes.c.state == ChangeState.PLANNED,
+            changes.c.tenant.not_in(list(without)),
         )
         .order_by(changes.c.seq)
         .limit(limit)
@@ -245,15 +260,25 @@ def close_batch(write: Writing[BatchClaim]) -> int:
     return left_open
 
 
-def unconsented_tenants(write: Writing[BatchClaim]) -> list[str]:
+def unconsented_tenants(write: Writing[BatchClaim]) -> dict[str, int]:
     """The ready tenants in this batch that were refused for missing consent and got no grant.
 
-    What happened before a tenant last became ready does not count, because a batch may be applied
-    again after a new consent.
+    With each, how many of its mailboxes were refused so that had not been refused before. What
+    happened before a tenant last became ready does not count, because a batch may be applied again
+    after a new consent. A Google tenant has no consent to lose.
     """
     made = changes.c.outcome.in_(_MADE)
+    for_the_first_time = exists().where(
+        escrow.c.application == write.application,
+        escrow.c.provider == changes.c.provider,
+        escrow.c.email == changes.c.email,
+        escrow.c.refusals == 1,
+    )
     query = (
-        select(changes.c.tenant)
+        select(
+            changes.c.tenant,
+            func.count(case((and_(UNCONSENTED, for_the_first_time), 1))).label("mailboxes"),
+        )
         .join(
             tenants,
             and_(
@@ -263,6 +288,7 @@ def unconsented_tenants(write: Writing[BatchClaim]) -> list[str]:
         )
         .where(
             _of_batch(write.right),
+            tenants.c.provider == Provider.MICROSOFT,
             tenants.c.awaiting.is_(None),
             or_(tenants.c.ready_at.is_(None), changes.c.done_at >= tenants.c.ready_at),
         )
@@ -270,7 +296,24 @@ def unconsented_tenants(write: Writing[BatchClaim]) -> list[str]:
         .having(func.count(case((UNCONSENTED, 1))) > 0, func.count(case((made, 1))) == 0)
         .order_by(changes.c.tenant)
     )
-    return list(write.connection.execute(query).scalars())
+    return {row.tenant: row.mailboxes for row in write.connection.execute(query)}
+
+
+def got_grant_since(ledger: Ledger, application: str, tenant: str, since: datetime) -> bool:
+    """Whether a change of the tenant was made since then."""
+    recent = select(runs.c.id).where(
+        runs.c.application == application, runs.c.opened_at >= since - _LONGEST_RUN
+    )
+    query = select(
+        exists().where(
+            changes.c.run_id.in_(recent),
+            changes.c.tenant == tenant,
+            changes.c.outcome.in_(_MADE),
+            changes.c.done_at >= since,
+        )
+    )
+    with reading(ledger) as connection:
+        return bool(connection.execute(query).scalar())
 
 
 def _of_batch(claim: BatchClaim) -> ColumnElement[bool]:
@@ -283,10 +326,34 @@ def _of_batch(claim: BatchClaim) -> ColumnElement[bool]:
 # Escrow
 
 
+def in_escrow(
+    application: str,
+    mailbox: tuple[ColumnElement[str], ColumnElement[str]],
+    asked: tuple[ColumnElement[str], ColumnElement[str], ColumnElement[str]],
+) -> ColumnElement[bool]:
+    """The condition that a record in escrow is about this mailbox, and still counts.
+
+    `mailbox` is its provider and address. A record only counts while the roster asks for the same
+    thing, `asked`: tenant, scopes and credential id.
+    """
+    provider, email = mailbox
+    tenant, scopes, credential_id = asked
+    return and_(
+        escrow.c.application == application,
+        escrow.c.provider == provider,
+        escrow.c.email == email,
+        escrow.c.tenant == tenant,
+        escrow.c.scopes == scopes,
+        escrow.c.credential_id == credential_id,
+    )
+
+
 def read_escrow(
     write: Writing[BatchClaim], mailboxes: Collection[tuple[str, str]]
 ) -> dict[tuple[str, str], EscrowRecord]:
     """The records of those mailboxes (provider, email) that are in escrow."""
+    if not mailboxes:
+        return {}
     rows = write.connection.execute(
         select(escrow).where(
             escrow.c.application == write.application,
@@ -295,8 +362,8 @@ def read_escrow(
     )
     return {
         (row.provider, row.email): EscrowRecord(
-            row.provider, row.email, row.tenant, row.reason, row.code, row.message, row.refusals,
-            row.first_refused_at, row.due_at,
+            row.provider, row.email, row.tenant, row.scopes, row.credential_id, row.reason,
+            row.code, row.message, row.refusals, row.first_refused_at, row.due_at,
         )
         for row in rows
     }  # fmt: skip
@@ -310,6 +377,8 @@ def put_into_escrow(write: Writing[BatchClaim], records: Iterable[EscrowRecord])
             "provider": one.provider,
             "email": one.email,
             "tenant": one.tenant,
+            "scopes": one.scopes,
+            "credential_id": one.credential_id,
             "reason": one.reason,
             "code": one.code,
             "message": one.message,
@@ -337,6 +406,25 @@ def take_out_of_escrow(write: Writing[BatchClaim], mailboxes: Collection[tuple[s
                 tuple_(escrow.c.provider, escrow.c.email).in_(mailboxes),
             )
         )
+
+
+def end_escrow(write: Writing[Run], compared: Table) -> None:
+    """Delete the records of mailboxes that are as the roster asks, or that it does not name.
+
+    `compared` is the comparison's table; only mailboxes that the run selects are looked at.
+    """
+    selection = write.right.selection
+    differ = select(compared.c.provider, compared.c.email).where(
+        compared.c.differs, compared.c.has_entry
+    )
+    write.connection.execute(
+        delete(escrow).where(
+            escrow.c.application == write.application,
+            tuple_(escrow.c.provider, escrow.c.email).not_in(differ),
+            *([escrow.c.email == selection.mailbox] if selection.mailbox else []),
+            *([escrow.c.tenant.in_(selection.tenants)] if selection.tenants else []),
+        )
+    )
 
 
 # Reading back

@@ -30,6 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Row
 from sqlalchemy.schema import DropTable
 
+from bulkgrants.ledger.changes import in_escrow
 from bulkgrants.ledger.rights import Writing
 from bulkgrants.ledger.tables import entries, escrow, grants, rejects
 from bulkgrants.model import (
@@ -238,8 +239,9 @@ def _selected(
 def candidates(write: Writing[Run], compared: Compared) -> Iterator[list[Candidate]]:
     """The candidates in blocks, in the order in which they are to be applied.
 
-    Broken grants come first, then missing ones, then other scopes, then orphans. Foreign orphans
-    are left out, because they are not the project's business; `totals` counts them.
+    Broken grants come first, then missing ones, then other scopes; then, in the same order, the
+    mailboxes that were refused before, so that they keep nobody from their turn; then orphans.
+    Foreign orphans are left out, because they are not the project's business; `totals` counts them.
     """
     result = write.connection.execute(
         _query(write.right, compared).execution_options(stream_results=True, yield_per=_BLOCK)
@@ -250,10 +252,10 @@ def candidates(write: Writing[Run], compared: Compared) -> Iterator[list[Candida
 
 def _query(run: Run, compared: Table) -> Select[tuple[object, ...]]:
     """The rows that differ, with all other facts that a decision depends on."""
-    in_escrow = and_(
-        escrow.c.application == run.application,
-        escrow.c.provider == compared.c.provider,
-        escrow.c.email == compared.c.email,
+    refused = in_escrow(
+        run.application,
+        (compared.c.provider, compared.c.email),
+        (compared.c.tenant, compared.c.desired_scopes, compared.c.desired_credential_id),
     )
     named_in_a_reject = exists().where(
         rejects.c.run_id == run.run_id,
@@ -268,9 +270,11 @@ def _query(run: Run, compared: Table) -> Select[tuple[object, ...]]:
             escrow.c.due_at,
             and_(compared.c.grant_id.is_not(None), named_in_a_reject).label("rejected"),
         )
-        .select_from(compared.join(escrow, in_escrow, isouter=True))
+        .select_from(compared.join(escrow, refused, isouter=True))
         .where(compared.c.differs)
         .order_by(
+            ~compared.c.has_entry,
+            escrow.c.email.is_not(None),
             compared.c.priority,
             compared.c.tenant.nulls_first(),
             compared.c.provider,

@@ -24,7 +24,7 @@ from bulkgrants.errors import Misconfigured
 from bulkgrants.ledger.database import Ledger, reading
 from bulkgrants.ledger.rights import HOLD_TERM, Writing, is_unheld
 from bulkgrants.ledger.tables import consent_attempts, consents, credentials, probes, tenants
-from bulkgrants.ledger.tenants import lock_tenants, write_settings
+from bulkgrants.ledger.tenants import forget_refusals, lock_tenants, write_settings
 from bulkgrants.model import (
     Awaiting,
     BatchClaim,
@@ -151,6 +151,7 @@ def ready(write: Writing[Hold]) -> None:
             quarantine_reason="",
         )
     )
+    forget_refusals(write.connection, write.application, [write.right.tenant])
 
 
 def lose_consent(write: Writing[BatchClaim], lost: Collection[str]) -> list[str]:
@@ -358,12 +359,14 @@ def credential_id_of_tenant(connection: Connection, consent: Consent) -> str | N
     return connection.execute(statement).scalar()
 
 
-def record_probe(write: Writing[Hold], email: str, probed: Probed) -> None:
+def record_probe(
+    write: Writing[Hold] | Writing[BatchClaim], tenant: str, email: str, probed: Probed
+) -> None:
     """Record one probe of the tenant's canary."""
     write.connection.execute(
         insert(probes).values(
             application=write.application,
-            tenant=write.right.tenant,
+            tenant=tenant,
             email=email,
             at=write.now,
             outcome=probed.outcome,

@@ -29,7 +29,7 @@ from sqlalchemy import (
 )
 
 from bulkgrants.errors import Unavailable
-from bulkgrants.ledger.database import Cell, insert_frame, insert_rows, upsert
+from bulkgrants.ledger.database import Cell, Reading, insert_frame, insert_rows, upsert
 from bulkgrants.ledger.rights import Writing
 from bulkgrants.ledger.tables import entries, grants, observed, rejects
 from bulkgrants.model import BatchClaim, Candidate, Grant, GrantStatus, Hold, RejectReason, Run
@@ -242,6 +242,24 @@ def own(write: Writing[BatchClaim] | Writing[Hold], granted: Iterable[Owned]) ->
     write.connection.execute(
         statement.on_conflict_do_update(index_elements=list(_KEY), set_=new), rows
     )
+
+
+def may_authenticate(
+    connection: Reading, application: str, provider: str, email: str, credential_id: str
+) -> bool:
+    """Whether authenticating the mailbox cannot take over a grant that is not ours.
+
+    It cannot if the mailbox has no grant, or one that we own under this credential.
+    """
+    row = connection.execute(
+        select(grants.c.owned, grants.c.credential_id).where(
+            grants.c.application == application,
+            grants.c.provider == provider,
+            grants.c.email == email,
+            grants.c.gone_at.is_(None),
+        )
+    ).one_or_none()
+    return row is None or (bool(row.owned) and row.credential_id == credential_id)
 
 
 def clear_listing(write: Writing[Run]) -> None:

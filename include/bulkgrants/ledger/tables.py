@@ -348,17 +348,27 @@ escrow = Table(
     Column("email", Exact, primary_key=True, comment="The mailbox."),
     Column("tenant", Exact, nullable=False, comment="The entry's tenant when it was refused."),
     Column("reason", Text, nullable=False,
-           comment="Why it was refused last: `mailbox_unknown` or `grant_blocked`."),
+           comment="Why it was refused last: `mailbox_unknown`, `grant_blocked`, "
+                   "`delegation_missing`, `secret_invalid`, `consent_missing`, "
+                   "`tenant_misconfigured` or `other`; `not_served` if it gets no answer."),
     added_text("code", "The known error of that refusal; empty if there is none.", 100),
     added_text("message", "That refusal in a sentence, at most 400 characters; empty in old rows."),
-    Column("refusals", Integer, nullable=False, comment="How often it was refused in a row."),
+    added_text("scopes", "The scopes that were asked for."),
+    Column("credential_id", String(100),
+           comment="The credential that was used. Null in rows of before revision 0004, which "
+                   "do not count."),
+    Column("refusals", Integer, nullable=False,
+           comment="How often it was refused in a row; 0 while it gets no answer, but not for "
+                   "long yet."),
     Column("first_refused_at", Moment, nullable=False,
-           comment="When the first of those refusals was."),
+           comment="When the first of those refusals was, or since when it gets no answer."),
     Column("due_at", Moment,
            comment="When it may be tried again: after 6 hours, 12 hours, then daily. Null once it "
-                   "is given up, after 28 days."),
-    comment="Mailboxes that were refused for a reason of their own. A row is deleted when a "
-            "change succeeds, but not when the mailbox leaves the roster.",
+                   "is given up, after 28 days, if the mailbox itself is the reason."),
+    comment="Mailboxes that were refused; all others come before them. A row is deleted when a "
+            "change succeeds, when the mailbox is as the roster asks or leaves the roster, and "
+            "when its tenant becomes ready or its credential's secret changes. It does not count "
+            "while the roster asks for another tenant, scopes or credential.",
 )
 
 changes = Table(
@@ -384,7 +394,8 @@ changes = Table(
                    "done."),
     added_text("reason",
                "Why it was refused (`mailbox_unknown`, `grant_blocked`, `delegation_missing`, "
-               "`secret_invalid`, `consent_missing`, `tenant_misconfigured` or `other`) or "
+               "`secret_invalid`, `consent_missing`, `tenant_misconfigured`, `not_served` or "
+               "`other`) or "
                "skipped (`tenant_quarantined`, `awaiting_consent` or `awaiting_propagation`); "
                "otherwise empty.", 40),
     added_text("code", "The known error, such as `AADSTS65001`; empty if there is none.", 100),

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, false, func, select, update
+from sqlalchemy import Connection, delete, false, func, select, update
 
 from bulkgrants.ledger.database import Ledger, Reading, reading, upsert
 from bulkgrants.ledger.rights import Writing
-from bulkgrants.ledger.tables import credentials, tenants
+from bulkgrants.ledger.tables import credentials, escrow, tenants
 from bulkgrants.model import (
     Awaiting,
     BatchClaim,
@@ -146,6 +146,13 @@ def quarantine(write: Writing[BatchClaim], tenant: str, *, until: datetime, reas
     )
 
 
+def forget_refusals(connection: Connection, application: str, names: Collection[str]) -> None:
+    """Take the mailboxes of these tenants out of escrow, because the reason may be gone."""
+    connection.execute(
+        delete(escrow).where(escrow.c.application == application, escrow.c.tenant.in_(list(names)))
+    )
+
+
 def credential_ids(connection: Reading, application: str) -> dict[tuple[str, str], str]:
     """The id at Nylas of each registered credential, by provider and name."""
     rows = connection.execute(
@@ -184,10 +191,11 @@ def record_credential(
     name: str,
     credential_type: CredentialType,
 ) -> None:
-    """Record a credential with new contents, and free its tenants from quarantine.
+    """Record a credential with new contents; free its tenants and their mailboxes.
 
-    The new contents may have removed the reason for the quarantine. No right is needed: registering
-    is safe to repeat, and the record always says what the last registration sent to Nylas.
+    The new contents may have removed the reason for a quarantine, or for a mailbox in escrow. No
+    right is needed: registering is safe to repeat, and the record always says what the last
+    registration sent to Nylas.
     """
     written = {
         "credential_type": str(credential_type),
@@ -199,7 +207,7 @@ def record_credential(
     key = {"application": application, "provider": str(provider), "name": name}
     with ledger.begin() as connection:
         lock_tenants(connection, application)
-        connection.execute(
+        freed = connection.execute(
             update(tenants)
             .where(
                 tenants.c.application == application,
@@ -207,6 +215,8 @@ def record_credential(
                 tenants.c.credential == name,
             )
             .values(quarantined_until=None, quarantine_reason="")
-        )
+            .returning(tenants.c.tenant)
+        ).scalars()
+        forget_refusals(connection, application, list(freed))
         statement = upsert(connection, credentials).values(**key, **written)
         connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=written))

@@ -180,6 +180,8 @@ VIEWS: dict[str, View] = {
              AND g.gone_at IS NULL
             LEFT JOIN escrow x
               ON x.application = e.application AND x.provider = e.provider AND x.email = e.email
+             AND x.tenant = e.tenant AND x.scopes = e.scopes AND x.credential_id = e.credential_id
+             AND x.refusals > 0
             GROUP BY e.application, e.tenant
         ) s ON s.application = t.application AND s.tenant = t.tenant
         WHERE n.complete AND (t.listed OR s.desired IS NOT NULL)

@@ -77,14 +77,19 @@ class EscrowRecord:
     provider: str
     email: str
     tenant: str
+    scopes: str
+    """The scopes that were asked for; with other ones, the record no longer counts."""
+    credential_id: str | None
+    """The credential that was used; with another one, the record no longer counts."""
     reason: str
     """A `Refusal`."""
     code: str
     """The known error's code; empty if the table of refusals does not have the error."""
     message: str
     refusals: int
-    """How many there were in a row."""
+    """How many there were in a row; 0 while it was not served, but not yet for long."""
     first_refused_at: datetime
+    """Of those in a row; for a mailbox that is not served, when that began."""
     due_at: datetime | None
     """None once it has been given up."""
 

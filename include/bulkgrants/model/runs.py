@@ -107,6 +107,8 @@ class OpenChange:
     credential_id: str
     attempts: int
     """How many attempts earlier tasks have made."""
+    refused_before: bool = False
+    """Whether the mailbox is in escrow; a further refusal says nothing about its tenant."""
 
 
 class AttemptEnd(StrEnum):
@@ -153,7 +155,19 @@ class NotGranted:
     message: str
     at: datetime
     concerns_mailbox: bool = False
-    """Whether the mailbox itself is the reason; if so, it goes into escrow."""
+    """Whether the mailbox itself is the reason; if so, it is given up in the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotServed:
+    """A change that stays open after all attempts, while other mailboxes were served."""
+
+    change: OpenChange
+    reason: str
+    """The `Refusal` that it becomes if this goes on."""
+    code: str
+    message: str
+    at: datetime
 
 
 class Verification(StrEnum):

@@ -19,7 +19,7 @@ from bulkgrants.nylas.calls import authenticate
 from bulkgrants.nylas.sending import Sender
 from bulkgrants.ports import Chance, Clock
 from bulkgrants.refusals import Concerns, Refusal
-from bulkgrants.text import bounded, split_scopes
+from bulkgrants.text import bounded, missing_scopes, split_scopes
 
 FIRST_WAIT = timedelta(seconds=10)
 """The shortest wait between two probes."""
@@ -169,19 +169,13 @@ def probe(
         probed = Probed(outcome, missing)
     # checked again: while the call was under way, another run may have taken over
     with writing(ledger, onboarding.held_by(run_key), clock()) as write:
-        records.record_probe(write, onboarding.canary, probed)
+        records.record_probe(write, onboarding.tenant, onboarding.canary, probed)
         if grant is not None:
             canary = Owned(onboarding.provider, onboarding.canary, onboarding.tenant, grant)
             own(write, [canary])
         if probed.outcome is ProbeOutcome.GRANTED:
             records.ready(write)
     return probed
-
-
-def missing_scopes(required: str, carried: str) -> tuple[str, ...]:
-    """The required scopes that a grant does not carry. Both are canonical; case does not matter."""
-    there = {scope.casefold() for scope in split_scopes(carried)}
-    return tuple(scope for scope in split_scopes(required) if scope.casefold() not in there)
 
 
 def _credential_id(ledger: Ledger, onboarding: Onboarding) -> str:

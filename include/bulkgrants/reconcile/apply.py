@@ -1,8 +1,8 @@
 """Applies one batch. It can be interrupted at any moment and applied again.
 
 Each attempt is recorded before its call, and its outcome afterwards. Three parts work on one event
-loop: `_Worker` makes the changes, many at a time; `TenantRefusals` notices when a whole tenant is
-refused, so that only this tenant is left alone; the recorder writes to the ledger.
+loop: `_Worker` makes the changes, many at a time; `tenant_health` notices when a whole tenant is
+refused or not served, so that only this tenant is left alone; the recorder writes to the ledger.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from bulkgrants.ledger.tenants import left_alone
 from bulkgrants.model import (
     MADE,
     AttemptEnd,
-    Awaiting,
     BatchClaim,
     ChangeKind,
     EndedAttempt,
     Grant,
     Granted,
     NotGranted,
+    NotServed,
     OpenChange,
     Outcome,
     Provider,
@@ -42,27 +42,28 @@ from bulkgrants.model import (
 from bulkgrants.nylas.calls import authenticate
 from bulkgrants.nylas.sending import AsyncSender, next_delay
 from bulkgrants.ports import Clock
-from bulkgrants.reconcile.recorder import Lost, Quarantined, Recorder, log_lost_consents
-from bulkgrants.refusals import Concerns, Refusal
+from bulkgrants.reconcile.canary import has_lost_consent
+from bulkgrants.reconcile.recorder import (
+    Lost,
+    Quarantined,
+    Recorder,
+    log_lost_consents,
+    record_unserved,
+)
+from bulkgrants.reconcile.tenant_health import (
+    REFUSALS_IN_A_ROW,
+    TenantRefusals,
+    TenantService,
+)
+from bulkgrants.refusals import NOT_SERVED, Concerns, Refusal
 from bulkgrants.text import bounded
 
 _log = logging.getLogger(__name__)
 
 IN_FLIGHT = 64
 """Changes of one batch under way at a time; at 50/s, enough if answers take over a second."""
-OUTAGE = 10
-"""After this many changes in a row that ran out of retries, the batch stops."""
-REFUSALS_IN_A_ROW = 5
-"""After this many refusals that concern the tenant without a grant in between, it is left alone."""
 
 _LONGEST_MESSAGE = 400
-_AWAITS = {
-    Awaiting.CONSENT: (SkipReason.AWAITING_CONSENT, "its consent was lost meanwhile"),
-    Awaiting.PROPAGATION: (
-        SkipReason.AWAITING_PROPAGATION,
-        "its consent was lost meanwhile, and the new one is not in force yet",
-    ),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +78,16 @@ async def apply_batch(
 ) -> Applied:
     """Make every open change of the batch; refusals are outcomes, not errors.
 
-    At the end, the consent of a Microsoft tenant is lost if its mailboxes were refused because
-    consent is missing and none got a grant; the tenant is then onboarded again. The sender keeps to
-    the rate budget and does not retry. Raises the Fatal error that ended the batch early, or
-    Unavailable if changes are left open; applying the batch again makes only those.
+    If mailboxes of a Microsoft tenant are refused because consent is missing, and none gets a
+    grant, its canary is asked; if the consent is really lost, the tenant is onboarded again. The
+    sender keeps to the rate budget and does not retry. Raises the Fatal error that ended the batch
+    early, or Unavailable if changes are left open; applying the batch again makes only those.
     """
     claim = await asyncio.to_thread(claim_batch, ledger, run, batch, clock())
     worker = _Worker(ledger, sender, claim, clock)
     await worker.run()
     left_open = await asyncio.to_thread(_close, ledger, claim, clock)
+    await _lose_unconsented(ledger, sender, claim, clock)
     if left_open:
         raise Unavailable(
             f"Batch {batch}: {left_open} changes are still open, because Nylas or the provider did "
@@ -93,7 +95,6 @@ async def apply_batch(
             f"The last error was: {worker.last_error}",
             after=60.0,
         )
-    await asyncio.to_thread(_lose_unconsented, ledger, claim, clock)
     return worker.applied
 
 
@@ -102,11 +103,27 @@ def _close(ledger: Ledger, claim: BatchClaim, clock: Clock) -> int:
         return changes.close_batch(write)
 
 
-def _lose_unconsented(ledger: Ledger, claim: BatchClaim, clock: Clock) -> None:
-    """Record the lost consent of tenants too small for `REFUSALS_IN_A_ROW`. Safe to repeat."""
+async def _lose_unconsented(
+    ledger: Ledger, sender: AsyncSender, claim: BatchClaim, clock: Clock
+) -> None:
+    """Ask the canaries of tenants that were refused for want of consent, and got no grant.
+
+    Safe to repeat: what was recorded of the batch is looked at, not what this task has seen.
+    """
+    for tenant, refused in (await asyncio.to_thread(_unconsented, ledger, claim, clock)).items():
+        if await has_lost_consent(ledger, sender, claim, tenant, refused=refused, clock=clock):
+            await asyncio.to_thread(_lose, ledger, claim, tenant, clock)
+
+
+def _unconsented(ledger: Ledger, claim: BatchClaim, clock: Clock) -> dict[str, int]:
     with writing(ledger, claim, clock()) as write:
-        unconsented = changes.unconsented_tenants(write)
-        lost = lose_consent(write, unconsented) if unconsented else []
+        return changes.unconsented_tenants(write)
+
+
+def _lose(ledger: Ledger, claim: BatchClaim, tenant: str, clock: Clock) -> None:
+    """Record the lost consent, unless the tenant has become ready anew meanwhile."""
+    with writing(ledger, claim, clock()) as write:
+        lost = lose_consent(write, {tenant} & changes.unconsented_tenants(write).keys())
     log_lost_consents(lost)
 
 
@@ -124,9 +141,12 @@ class _Worker:
         self._clock = clock
         self._recorder = Recorder(ledger, claim, clock)
         self._refusals = TenantRefusals()
+        self._service = TenantService()
         self._waiting: list[OpenChange] = []
         self._resume_at: dict[str, float] = {}
-        self._unserved_in_a_row = 0
+        self._unserved: list[NotServed] = []
+        self._asking: dict[str, asyncio.Event] = {}
+        """The tenants whose canary is asked; each event is set once the verdict is known."""
 
     async def run(self) -> None:
         """Apply the batch; ended attempts are recorded even if an error stops the rest."""
@@ -140,6 +160,7 @@ class _Worker:
             raise _cause(errors) from None
         finally:
             await self._recorder.flush()
+        await asyncio.to_thread(self._settle_unserved)
 
     async def _make_all(self, feed: AsyncIterator[OpenChange], *, patient: bool = False) -> None:
         """Make the changes of the feed, `IN_FLIGHT` at a time."""
@@ -160,7 +181,7 @@ class _Worker:
     async def _feed(self) -> AsyncIterator[OpenChange]:
         """The open changes in plan order; each one's next attempt is already recorded."""
         position = 0
-        while not self._outage:
+        while not self._service.is_outage:
             block = await asyncio.to_thread(self._next_block, position)
             if not block:
                 return
@@ -171,13 +192,9 @@ class _Worker:
     async def _set_aside(self) -> AsyncIterator[OpenChange]:
         """The changes whose tenants have to wait, the shortest wait first."""
         for change in sorted(self._waiting, key=lambda one: self._resume_at[one.tenant]):
-            if self._outage:
+            if self._service.is_outage:
                 return
             yield change
-
-    @property
-    def _outage(self) -> bool:
-        return self._unserved_in_a_row >= OUTAGE
 
     def _next_block(self, position: int) -> list[OpenChange]:
         now = self._clock()
@@ -187,7 +204,11 @@ class _Worker:
         block = [
             replace(change, attempts=change.attempts + 1)
             for change in changes.open_changes(
-                self._ledger, self._claim, after=position, limit=IN_FLIGHT
+                self._ledger,
+                self._claim,
+                after=position,
+                limit=IN_FLIGHT,
+                without=self._service.stalled,
             )
         ]
         if block:
@@ -202,9 +223,14 @@ class _Worker:
     async def _make(self, change: OpenChange, *, patient: bool) -> None:
         """Attempt one change until it is done, refused, set aside, or not served."""
         for attempt in itertools.count(1):
+            if change.tenant in self._asking:
+                await self._asking[change.tenant].wait()
             obstacle = self._refusals.obstacle(change.tenant)
             if obstacle is not None:
                 self._skip(change, *obstacle)
+                return
+            if change.tenant in self._service.stalled:
+                self._end(change, AttemptEnd.STOPPED, 0, "not sent: its tenant is not served")
                 return
             pause = self._resume_at.get(change.tenant, 0.0) - time.monotonic()
             if pause > 0 and not patient:
@@ -216,7 +242,7 @@ class _Worker:
                 return
             delay = next_delay(error, attempt, random.random)
             if delay is None:
-                self._not_served(error)
+                self._not_served(change, error)
                 return
             await self._wait(change.tenant, error, delay)
             change = replace(change, attempts=change.attempts + 1)
@@ -229,7 +255,7 @@ class _Worker:
         try:
             grant = await self._sender.send(call)
         except Refused as error:
-            self._refused(change, error)
+            await self._refused(change, error)
         except Retriable as error:
             self._end(change, AttemptEnd.RETRIED, error.status, error)
             return error
@@ -253,14 +279,15 @@ class _Worker:
 
     def _granted(self, change: OpenChange, grant: Grant) -> None:
         outcome = MADE[ChangeKind(change.kind)]
-        self._unserved_in_a_row = 0
+        self._service.served(change.tenant)
         self._refusals.granted(change.tenant)
         self._end(change, outcome, HTTPStatus.CREATED, "")
         self._finish(Granted(change, outcome, grant, self._clock()))
 
-    def _refused(self, change: OpenChange, error: Refused) -> None:
+    async def _refused(self, change: OpenChange, error: Refused) -> None:
+        """End the change; a mailbox that was not refused before may speak for its tenant."""
         known, message = error.known, bounded(error, _LONGEST_MESSAGE)
-        self._unserved_in_a_row = 0
+        self._service.served(change.tenant)
         self._end(change, Outcome.REFUSED, error.status, message)
         self._finish(
             NotGranted(
@@ -268,12 +295,32 @@ class _Worker:
                 concerns_mailbox=known.concerns is Concerns.MAILBOX,
             )
         )  # fmt: skip
+        if change.refused_before:
+            return
         if change.provider == Provider.MICROSOFT and known.refusal is Refusal.CONSENT_MISSING:
-            if self._refusals.unconsented(change.tenant):
-                self._recorder.add(Lost(change.tenant))
+            await self._without_consent(change.tenant)
         elif known.concerns is Concerns.TENANT and self._refusals.refused(change.tenant, message):
             _log.warning("Tenant %s is left alone for a while: %s", change.tenant, message)
             self._recorder.add(Quarantined(change.tenant, message))
+
+    async def _without_consent(self, tenant: str) -> None:
+        """Count the refusal; after several, ask the canary, and hold the tenant back meanwhile."""
+        if not self._refusals.unconsented(tenant):
+            return
+        verdict = self._asking[tenant] = asyncio.Event()
+        try:
+            if await has_lost_consent(
+                self._ledger,
+                self._sender,
+                self._claim,
+                tenant,
+                refused=REFUSALS_IN_A_ROW,
+                clock=self._clock,
+            ):
+                self._refusals.lost(tenant)
+                self._recorder.add(Lost(tenant))
+        finally:
+            verdict.set()
 
     def _skip(self, change: OpenChange, reason: SkipReason, detail: str) -> None:
         """End a change whose tenant was quarantined or lost its consent after the plan was made."""
@@ -285,9 +332,22 @@ class _Worker:
         self._recorder.add(done)
         self.applied.outcomes[done.outcome] += 1
 
-    def _not_served(self, error: Retriable) -> None:
-        self._unserved_in_a_row += 1
+    def _not_served(self, change: OpenChange, error: Retriable) -> None:
+        self._service.unserved(change.tenant)
         self.last_error = str(error)
+        message = bounded(f"{NOT_SERVED.meaning} The last: {error}", _LONGEST_MESSAGE)
+        self._unserved.append(
+            NotServed(change, NOT_SERVED.refusal, NOT_SERVED.code, message, self._clock())
+        )
+
+    def _settle_unserved(self) -> None:
+        """End the changes of mailboxes that have not been served for days, though others were."""
+        alone = [one for one in self._unserved if one.change.tenant not in self._service.stalled]
+        if not alone or self._service.is_outage:
+            return
+        with writing(self._ledger, self._claim, self._clock()) as write:
+            ends = record_unserved(write, alone)
+        self.applied.outcomes.update(one.outcome for one in ends)
 
     def _end(
         self, change: OpenChange, outcome: Outcome | AttemptEnd, status: int, message: object
@@ -309,44 +369,3 @@ def _cause(errors: BaseExceptionGroup[BaseException]) -> BaseException:
         else:
             leaves.append(error)
     return next((error for error in leaves if isinstance(error, Fatal)), leaves[0])
-
-
-class TenantRefusals:
-    """Counts refusals in a row for each tenant, and knows which tenants are left alone."""
-
-    def __init__(self) -> None:
-        self.quarantined: dict[str, str] = {}
-        """The tenants in quarantine, each with its reason."""
-        self.awaiting: dict[str, Awaiting] = {}
-        """The tenants that were ready when the run was planned, each with what it now awaits."""
-        self._in_a_row = Counter[str]()
-        self._unconsented_in_a_row = Counter[str]()
-
-    def granted(self, tenant: str) -> None:
-        """Start counting again, because the tenant has got a grant."""
-        self._in_a_row.pop(tenant, None)
-        self._unconsented_in_a_row.pop(tenant, None)
-
-    def refused(self, tenant: str, reason: str) -> bool:
-        """Count a refusal of the tenant; returns whether this one puts it into quarantine."""
-        self._in_a_row[tenant] += 1
-        if self._in_a_row[tenant] < REFUSALS_IN_A_ROW or tenant in self.quarantined:
-            return False
-        self.quarantined[tenant] = reason
-        return True
-
-    def unconsented(self, tenant: str) -> bool:
-        """Count a refusal for missing consent; returns whether the consent is now lost."""
-        self._unconsented_in_a_row[tenant] += 1
-        if self._unconsented_in_a_row[tenant] < REFUSALS_IN_A_ROW or tenant in self.awaiting:
-            return False
-        self.awaiting[tenant] = Awaiting.CONSENT
-        return True
-
-    def obstacle(self, tenant: str) -> tuple[SkipReason, str] | None:
-        """Why nothing more is sent for the tenant, with a detail; None if nothing prevents it."""
-        if tenant in self.awaiting:
-            return _AWAITS[self.awaiting[tenant]]
-        if tenant in self.quarantined:
-            return SkipReason.TENANT_QUARANTINED, self.quarantined[tenant]
-        return None

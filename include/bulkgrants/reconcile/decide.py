@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from bulkgrants.model import (
     Actual,
@@ -20,13 +20,6 @@ from bulkgrants.model import (
     Skip,
     SkipReason,
 )
-
-GIVEN_UP_AFTER = timedelta(days=28)
-_FIRST_ESCROW = timedelta(hours=6)
-_LONGEST_ESCROW = timedelta(hours=23)
-"""A day, less the time that a run may take. A nightly run begins at the same time every night, and
-the mailbox is refused some minutes later. With a full day it would not be due yet when the next run
-plans, and would be tried only every other night."""
 
 
 def decide(
@@ -108,14 +101,3 @@ def is_new_orphan(candidate: Candidate) -> bool:
     if candidate.desired is not None or candidate.actual is None or candidate.rejected:
         return False
     return candidate.actual.orphan_since is None
-
-
-def escrow_until(refusals: int, first_refused_at: datetime, now: datetime) -> datetime | None:
-    """When a mailbox is due after its n-th refusal in a row; None once it is given up.
-
-    It is due after 6 hours, then 12, then daily, until 28 days after the first refusal.
-    """
-    if now - first_refused_at >= GIVEN_UP_AFTER:
-        return None
-    wait: timedelta = _FIRST_ESCROW * (1 << min(refusals - 1, 8))
-    return now + min(wait, _LONGEST_ESCROW)

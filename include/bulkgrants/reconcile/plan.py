@@ -50,6 +50,7 @@ def plan(ledger: Ledger, run: Run, *, batch_size: int, now: datetime) -> Plan:
                 _write(write, compared, batch_size)
                 if run.mode is Mode.APPLY:
                     staging.adopt(write, compared)
+                    changes.end_escrow(write, compared)
         return changes.read_plan(write)
 
 

@@ -15,9 +15,17 @@ from bulkgrants.ledger.onboarding import lose_consent
 from bulkgrants.ledger.rights import LEASE_TERM, Writing, writing
 from bulkgrants.ledger.staging import Owned, own
 from bulkgrants.ledger.tenants import lock_tenants, quarantine
-from bulkgrants.model import BatchClaim, EndedAttempt, EscrowRecord, Granted, NotGranted
+from bulkgrants.model import (
+    BatchClaim,
+    EndedAttempt,
+    EscrowRecord,
+    Granted,
+    NotGranted,
+    NotServed,
+    Outcome,
+)
 from bulkgrants.ports import Clock
-from bulkgrants.reconcile.decide import escrow_until
+from bulkgrants.reconcile.escrow import after_refusal, after_silence, silent_for_too_long
 
 QUARANTINE = timedelta(hours=6)
 """How long a tenant is left alone before its mailboxes are tried again."""
@@ -92,7 +100,7 @@ class Recorder:
         done = [one for one in events if isinstance(one, Granted | NotGranted)]
         with writing(self._ledger, self._claim, now) as write:
             changes.end_attempts(write, [one for one in events if isinstance(one, EndedAttempt)])
-            _record(write, done)
+            record(write, done)
             lost = _leave_alone(write, events)
         log_lost_consents(lost)
         self._written_at = now
@@ -118,7 +126,7 @@ def _leave_alone(write: Writing[BatchClaim], events: Sequence[Event]) -> list[st
     return lose_consent(write, sorted(losing))
 
 
-def _record(write: Writing[BatchClaim], done: Sequence[changes.Done]) -> None:
+def record(write: Writing[BatchClaim], done: Sequence[changes.Done]) -> None:
     """Write outcomes and new grants, and move mailboxes into and out of escrow."""
     granted = [one for one in done if isinstance(one, Granted)]
     changes.finish(write, done)
@@ -129,35 +137,37 @@ def _record(write: Writing[BatchClaim], done: Sequence[changes.Done]) -> None:
             for one in granted
         ],
     )
-    changes.take_out_of_escrow(write, [(one.change.provider, one.change.email) for one in granted])
-    refusals = [one for one in done if isinstance(one, NotGranted) and one.concerns_mailbox]
-    if refusals:
-        mailboxes = [(one.change.provider, one.change.email) for one in refusals]
-        known = changes.read_escrow(write, mailboxes)
-        changes.put_into_escrow(
-            write,
-            [
-                _escrow_record(one, known.get(mailbox))
-                for one, mailbox in zip(refusals, mailboxes, strict=True)
-            ],
-        )
-
-
-def _escrow_record(one: NotGranted, before: EscrowRecord | None) -> EscrowRecord:
-    """The refused mailbox's record in escrow; `before` is its record until now."""
-    count = before.refusals + 1 if before else 1
-    since = before.first_refused_at if before else one.at
-    return EscrowRecord(
-        provider=one.change.provider,
-        email=one.change.email,
-        tenant=one.change.tenant,
-        reason=one.reason,
-        code=one.code,
-        message=one.message,
-        refusals=count,
-        first_refused_at=since,
-        due_at=escrow_until(count, since, one.at),
+    changes.take_out_of_escrow(write, [_mailbox(one) for one in granted])
+    refused = [
+        one for one in done if isinstance(one, NotGranted) and one.outcome is Outcome.REFUSED
+    ]
+    known = changes.read_escrow(write, [_mailbox(one) for one in refused])
+    changes.put_into_escrow(
+        write, [after_refusal(one, known.get(_mailbox(one))) for one in refused]
     )
+
+
+def record_unserved(write: Writing[BatchClaim], unserved: Sequence[NotServed]) -> list[NotGranted]:
+    """End the changes of mailboxes that were not served for too long, and return their ends.
+
+    The others stay open, and their mailboxes are remembered in escrow.
+    """
+    known = changes.read_escrow(write, [_mailbox(one) for one in unserved])
+    ends, still_open = list[NotGranted](), list[EscrowRecord]()
+    for one in unserved:
+        before = known.get(_mailbox(one))
+        end = silent_for_too_long(one, before)
+        if end is None:
+            still_open.append(after_silence(one, before))
+        else:
+            ends.append(end)
+    record(write, ends)
+    changes.put_into_escrow(write, still_open)
+    return ends
+
+
+def _mailbox(one: changes.Done | NotServed) -> tuple[str, str]:
+    return one.change.provider, one.change.email
 
 
 def log_lost_consents(lost: Iterable[str]) -> None:

@@ -24,7 +24,7 @@ from bulkgrants.model import (
     SkipReason,
     Standing,
 )
-from bulkgrants.reconcile.decide import GIVEN_UP_AFTER, decide, escrow_until, is_new_orphan
+from bulkgrants.reconcile.decide import decide, is_new_orphan
 
 NOW = datetime(2026, 3, 1, 2, 0, tzinfo=UTC)
 SOON, BEFORE = NOW + timedelta(hours=1), NOW - timedelta(hours=1)
@@ -259,27 +259,6 @@ def test_once_a_change_is_made_nothing_is_left_to_do(desired, grant, around):
     if isinstance(change, Create | Renew | Rescope):
         after = actual(scopes=change.scopes, credential_id=change.credential_id)
         assert decide(desired, after, around) == Skip(SkipReason.EQUAL)
-
-
-@pytest.mark.parametrize(
-    ("refusals", "hours"), [(1, 6), (2, 12), (3, 23), (4, 23), (9, 23), (10_000, 23)]
-)
-def test_the_wait_grows_until_a_nightly_run_retries_every_night(refusals, hours):
-    assert escrow_until(refusals, NOW, NOW) == NOW + timedelta(hours=hours)
-
-
-@pytest.mark.parametrize(
-    ("since", "given_up"),
-    [
-        (timedelta(), False),
-        (GIVEN_UP_AFTER - timedelta(seconds=1), False),
-        (GIVEN_UP_AFTER, True),
-        (2 * GIVEN_UP_AFTER, True),
-    ],
-)
-def test_a_mailbox_is_given_up_28_days_after_its_first_refusal(since, given_up):
-    assert timedelta(days=28) == GIVEN_UP_AFTER
-    assert (escrow_until(4, NOW - since, NOW) is None) == given_up
 
 
 @pytest.mark.parametrize(
