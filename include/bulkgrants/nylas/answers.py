@@ -3,22 +3,19 @@
 The HTTP status decides first, then the provider's own error, then Nylas' error type. The type comes
 last because it has two spellings, and Nylas' documentation and API disagree about some types.
 
-An error body is not to be trusted: it may repeat the request, a token or a key. Known secrets are
-removed wherever they are, also as JSON or a URL would encode them. Whatever looks like a key is
-removed too, because it is not needed to understand a refusal.
+An error body is not to be trusted: it may repeat the request, a token or a key. Every text from it
+passes through `bulkgrants.redaction` before it gets into an error.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Annotated, TypeVar
-from urllib.parse import quote, quote_plus
 
 from pydantic import BaseModel, JsonValue, PlainValidator
 
@@ -33,8 +30,9 @@ from bulkgrants.errors import (
 )
 from bulkgrants.nylas.calls import Call, Json, JsonObject, Malformed, Subject
 from bulkgrants.ports import Clock
+from bulkgrants.redaction import redacted
 from bulkgrants.refusals import BLOCKED, KnownError, grant_error
-from bulkgrants.text import bounded, read_json
+from bulkgrants.text import read_json
 
 T = TypeVar("T")
 
@@ -42,7 +40,6 @@ MAX_BODY_BYTES = 16 * 1024 * 1024
 """More than a page of 200 grants can have; a sender stops reading there."""
 LONGEST_WAIT = 3600.0
 """Seconds. Exchange throttles for about twenty minutes; a much longer wait is not plausible."""
-MASK = "[redacted]"
 
 _LONGEST_ERROR_BODY = 64 * 1024
 _KEY_TYPES = frozenset({"token.unauthorized_access", "authentication_error"})
@@ -51,16 +48,13 @@ _NAMING_FIELDS = frozenset({"error", "code", "error_code", "status", "reason"})
 """Fields of a provider's error that hold the error's name, if their value is a text."""
 
 _SECRET_KEYS = frozenset({"credential_data", "client_secret", "refresh_token"})
-_SHORTEST = 4  # masking shorter texts would make the sentence unreadable and hide nothing
-_LONGEST_TEXT = 20_000
-_LIKE_A_SECRET = re.compile(
-    r"-----BEGIN.*?(?:-----END[^-]*-----|$)"  # PEM, even if it is cut off
-    r"|\b(?:bearer|basic)\s+[\w.~+/=-]{12,}"
-    r"|\bnyk_\w+"  # Nylas' API keys
-    r"|\beyJ[\w-]+\.[\w.-]+"  # JSON web tokens
-    r"|[A-Za-z0-9+/_=-]{40,}",  # longer than a UUID
-    re.IGNORECASE,
+_PUBLIC_KEYS = frozenset(
+    {
+        *("client_id", "tenant", "type", "project_id", "client_email", "universe_domain"),
+        *("auth_uri", "token_uri", "auth_provider_x509_cert_url", "client_x509_cert_url"),
+    }
 )
+"""What a credential also holds. It is no secret, and the provider's sentences are about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +64,7 @@ class Reply:
     status: int
     headers: Mapping[str, str]
     """Names in lower case."""
-    body: bytes
+    body: bytes = field(repr=False)
 
 
 def understand(
@@ -268,40 +262,15 @@ def _secrets(value: Json) -> Iterator[str]:
     if isinstance(value, dict):
         for key, item in value.items():
             if key in _SECRET_KEYS:
-                yield from texts(item)
+                yield from texts(_private(item))
             else:
                 yield from _secrets(item)
 
 
-def redacted(text: str, secrets: Iterable[str], limit: int = 200) -> str:
-    """`text` on one printable line of at most `limit` characters, without any of the secrets."""
-    line = _flat(text)
-    known = sorted(_spellings(secrets), key=len, reverse=True)
-    for secret in known:
-        line = line.replace(secret, MASK)
-    line = _LIKE_A_SECRET.sub(MASK, line)
-    # Masking may have joined the parts of a secret that were apart; then show nothing at all.
-    return "" if any(secret in line for secret in known) else bounded(line, limit)
-
-
-def _flat(text: str) -> str:
-    """The text as a reader sees it: printable, with single blanks."""
-    return " ".join(bounded(text, _LONGEST_TEXT).split())
-
-
-def _spellings(secrets: Iterable[str]) -> set[str]:
-    """The secrets in all forms: as they are, line by line, escaped for JSON or a URL, printable."""
-    spellings: set[str] = set()
-    for secret in secrets:
-        for part in (secret, *secret.splitlines()):
-            spellings |= {
-                _flat(part),
-                json.dumps(part)[1:-1],
-                json.dumps(part, ensure_ascii=False)[1:-1],
-                quote(part, safe=""),
-                quote_plus(part),
-            }
-    return {spelling for spelling in spellings if len(spelling) >= _SHORTEST}
+def _private(value: Json) -> Json:
+    if not isinstance(value, Mapping):
+        return value
+    return {key: item for key, item in value.items() if key not in _PUBLIC_KEYS}
 
 
 def texts(value: Json, depth: int = 8) -> Iterator[str]:

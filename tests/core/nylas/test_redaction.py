@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from bulkgrants.nylas.answers import MASK, redacted, secrets_in
+from bulkgrants.nylas.answers import Reply, secrets_in
+from bulkgrants.redaction import MASK, redacted
 
 PEM = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADAN\nBgkqhkiG9w0B\n-----END PRIVATE KEY-----\n"
 
@@ -78,3 +79,20 @@ def test_secrets_are_found_wherever_a_body_keeps_them():
     }
     assert secrets_in(body) == {"k1", "k2", "k3", "k4"}
     assert secrets_in(None) == frozenset()
+
+
+def test_what_a_credential_holds_and_everybody_may_know_stays_readable():
+    body = {
+        "credential_data": {
+            "client_id": "d05ce9bd-804b-4ab3-8835-4d657fef4c10",
+            "tenant": "common",
+            "type": "service_account",
+            "client_email": "a@b.iam.gserviceaccount.com",
+            "client_secret": "abc8Q~of-the-app",
+        }
+    }
+    assert secrets_in(body) == {"abc8Q~of-the-app"}
+
+
+def test_an_answer_does_not_show_its_body_in_its_repr():
+    assert "abc8Q" not in repr(Reply(400, {}, b"abc8Q~of-the-app"))
