@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import quote, quote_plus, urlsplit
 
 from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
@@ -82,6 +82,7 @@ def ledger_url(conn_id: str) -> str:
         if conn_id != OPTIONS["ledger_conn_id"]["default"]:
             raise _missing(conn_id, "postgres or sqlite") from None
         return f"sqlite:///{airflow_home() / 'bulkgrants' / 'ledger.db'}"
+    _mask_in_urls(connection.password)
     match connection.conn_type:
         case "sqlite":
             if not connection.host:
@@ -106,7 +107,7 @@ def warehouse_engine(conn_id: str) -> Warehouse:
     """The warehouse's engine, made by the connection's own SQL hook."""
     from airflow.providers.common.sql.hooks.sql import DbApiHook  # noqa: PLC0415 - heavy
 
-    _connection(conn_id, "a database")
+    _mask_in_urls(_connection(conn_id, "a database").password)
     try:
         hook = BaseHook.get_hook(conn_id)
     except AirflowException:
@@ -116,7 +117,7 @@ def warehouse_engine(conn_id: str) -> Warehouse:
             f"The Airflow connection '{conn_id}' is not of a SQL type that is installed here; set "
             "[bulkgrants] warehouse_conn_id to the connection of the warehouse."
         )
-    return hook.get_sqlalchemy_engine()
+    return hook.get_sqlalchemy_engine({"hide_parameters": True})
 
 
 def google_key(conn_id: str) -> ServiceAccountKey:
@@ -151,6 +152,15 @@ def _connection(conn_id: str, kind: str) -> Connection:
         return BaseHook.get_connection(conn_id)
     except AirflowNotFoundException:
         raise _missing(conn_id, kind) from None
+
+
+def _mask_in_urls(password: str | None) -> None:
+    """Mask a password in logs as a URL spells it; Airflow masks it only as it is.
+
+    At DEBUG its SQL hooks log the URL of the database.
+    """
+    for spelling in {quote(password, safe=""), quote_plus(password)} if password else ():
+        mask_secret(spelling)
 
 
 def _missing(conn_id: str, kind: str) -> Misconfigured:

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from urllib.parse import quote, quote_plus
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from bulkgrants.credentials.secrets import OAuthApp
 from bulkgrants.errors import Misconfigured
@@ -187,6 +189,26 @@ def test_the_warehouse_is_opened_by_its_own_hook(connect, tmp_path):
     with engine.connect() as connection:
         assert connection.execute(text("SELECT 1")).scalar_one() == 1
     engine.dispose()
+
+
+def test_an_error_of_the_warehouse_does_not_show_the_values_of_a_statement(connect, tmp_path):
+    engine = warehouse_engine(connect("w", conn_type="sqlite", host=str(tmp_path / "w.db")))
+    with engine.connect() as connection, pytest.raises(DBAPIError) as raised:
+        connection.execute(text("SELECT * FROM nothing WHERE x = :x"), {"x": "s3cr3t"})
+    assert "s3cr3t" not in str(raised.value)
+    engine.dispose()
+
+
+@pytest.mark.parametrize("read", [warehouse_engine, ledger_url])
+@pytest.mark.parametrize("spell", [str, quote_plus, lambda password: quote(password, safe="")])
+def test_a_databases_password_is_masked_in_logs_as_a_url_spells_it(connect, read, spell):
+    from airflow.sdk.log import redact
+
+    password = f"p@ss w/:{read.__name__}"
+    fields = {"conn_type": "postgres", "host": "db", "login": "me", "schema": "d"}
+    read(connect("w", password=password, **fields))
+    shown = str(redact(f"url: postgresql://me:{spell(password)}@db/d"))
+    assert shown == "url: postgresql://me:***@db/d"
 
 
 @pytest.mark.parametrize("conn_type", ["http", "unheard-of"])

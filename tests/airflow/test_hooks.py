@@ -307,3 +307,11 @@ def test_the_test_button_says_no_in_one_sentence(standin, reach):
     assert not accepted
     assert "the region of the connection (GET /v3/connectors" in sentence
     assert "nylas_default" not in sentence
+
+
+async def test_no_sender_shows_the_api_key_in_its_repr(reach):
+    reach("https://api.us.nylas.com")
+    async with NylasAsyncHook("nylas_default").open() as sender:
+        assert "the-api-key" not in repr(sender)
+    hook = NylasHook("nylas_default")
+    assert "the-api-key" not in repr((hook, hook.nylas, vars(hook)))

@@ -9,6 +9,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, inspect, text
+from sqlalchemy.exc import DBAPIError
 
 from bulkgrants.errors import Misconfigured
 from bulkgrants.ledger.database import (
@@ -82,29 +83,52 @@ def test_the_command_upgrades_and_shows_no_password(postgres_url):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "sentence"),
+    ("url", "sentence"),
     [
-        ([], "name the ledger with --url or BULKGRANTS_LEDGER_URL"),
-        (["--url", "no url: s3cr3t"], "not one that SQLAlchemy understands"),
-        (["--url", "mysql://me:s3cr3t@host/db"], "runs on PostgreSQL or SQLite, not on mysql"),
-        (
-            ["--url", "postgresql://me:s3cr3t@127.0.0.1:9/db?connect_timeout=5"],
-            "cannot be opened",
-        ),
+        ("", "put the ledger's URL into the environment as BULKGRANTS_LEDGER_URL"),
+        ("no url: s3cr3t", "The ledger's URL cannot be understood"),
+        ("postgresql://me:pass:s3cr3t@host:s3cr3t/db", "The ledger's URL cannot be understood"),
+        ("postgresql://me:s3cr3t", "The ledger's URL cannot be understood"),
+        ("mysql://me:s3cr3t@host/db", "runs on PostgreSQL or SQLite, not on mysql"),
+        ("postgresql://me:s3cr3t@127.0.0.1:9/db?connect_timeout=5", "cannot be opened"),
     ],
 )
-def test_the_command_says_what_is_wrong(arguments, sentence):
-    process = child([*COMMAND, *arguments])
+def test_the_command_says_what_is_wrong(url, sentence):
+    process = child(COMMAND, BULKGRANTS_LEDGER_URL=url)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 2, output
-    assert sentence in output
+    assert sentence in " ".join(output.split())
     assert "s3cr3t" not in output
     assert "Traceback" not in output
 
 
+@pytest.mark.parametrize(
+    "url", ["postgresql://me:s3cr3t@127.0.0.1:9/db", "postgresql://127.0.0.1:9/db?password=s3cr3t"]
+)
+def test_the_command_does_not_take_a_password_as_an_argument(url):
+    process = child([*COMMAND, "--url", url])
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 2, output
+    assert "every user of this machine can read a password" in " ".join(output.split())
+    assert "s3cr3t" not in output
+
+
+def test_the_command_takes_a_url_without_a_password_as_an_argument(tmp_path):
+    process = child([*COMMAND, "--url", f"sqlite:///{tmp_path / 'ledger.db'}"])
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+
+
+def test_an_error_of_the_database_does_not_show_the_values_of_a_statement(ledger):
+    with ledger.connect() as connection, pytest.raises(DBAPIError) as raised:
+        connection.execute(text("SELECT nothing FROM runs WHERE key = :key"), {"key": "s3cr3t"})
+    assert "nothing" in str(raised.value)
+    assert "s3cr3t" not in str(raised.value)
+
+
 def test_an_old_postgresql_ledger_has_to_be_upgraded_by_its_administrator(postgres_url):
     engine = open_ledger(postgres_url)
-    with pytest.raises(Misconfigured, match=r"at revision none, .*\.ledger upgrade --url"):
+    with pytest.raises(Misconfigured, match=r"at revision none, .*LEDGER_URL.*\.ledger upgrade"):
         require_current(engine)
     upgrade(engine)
     require_current(engine)

@@ -1,4 +1,7 @@
-"""`python -m bulkgrants.ledger upgrade --url URL` brings a ledger to the revision of this code."""
+"""`python -m bulkgrants.ledger upgrade` brings a ledger to the revision of this code.
+
+The ledger's URL is in the environment, in BULKGRANTS_LEDGER_URL.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,8 @@ import argparse
 import os
 import sys
 
-from sqlalchemy.exc import ArgumentError
-
 from bulkgrants.errors import BulkgrantsError
-from bulkgrants.ledger.database import open_ledger, shown
+from bulkgrants.ledger.database import has_password, ledger_url, open_ledger, shown
 from bulkgrants.ledger.upgrade import upgrade
 
 
@@ -19,17 +20,21 @@ def main() -> int:
     parser.add_argument("command", choices=["upgrade"])
     parser.add_argument(
         "--url",
-        default=os.environ.get("BULKGRANTS_LEDGER_URL"),  # noqa: TID251 - a command, no operator
-        help="SQLAlchemy URL of the ledger; default: $BULKGRANTS_LEDGER_URL",
+        default="",
+        help="SQLAlchemy URL of the ledger, if it has no password; default: $BULKGRANTS_LEDGER_URL",
     )
-    arguments = parser.parse_args()
-    if not arguments.url:
-        parser.error("name the ledger with --url or BULKGRANTS_LEDGER_URL")
+    given = parser.parse_args().url
+    url = given or os.environ.get("BULKGRANTS_LEDGER_URL")  # noqa: TID251 - a command, no operator
+    if not url:
+        parser.error("put the ledger's URL into the environment as BULKGRANTS_LEDGER_URL")
     try:
-        engine = open_ledger(arguments.url)
+        if given and has_password(ledger_url(given)):
+            parser.error(
+                "every user of this machine can read a password on a command line; put the URL "
+                "into the environment as BULKGRANTS_LEDGER_URL, and change the password"
+            )
+        engine = open_ledger(url)
         upgrade(engine)
-    except ArgumentError:
-        parser.error("the ledger's URL is not one that SQLAlchemy understands")
     except BulkgrantsError as error:
         parser.error(str(error))
     sys.stdout.write(f"The ledger at {shown(engine.url)} is up to date.\n")

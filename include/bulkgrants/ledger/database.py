@@ -32,7 +32,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Dialect
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -113,9 +113,15 @@ def added_text(name: str, comment: str, length: int | None = None) -> Column[str
 def ledger_url(url: str | URL) -> URL:
     """The URL with the driver that the ledger uses; for PostgreSQL that is psycopg 3.
 
-    Raises Misconfigured for databases other than PostgreSQL and SQLite.
+    Raises Misconfigured for databases other than PostgreSQL and SQLite, and for what is not a URL.
     """
-    parsed = make_url(url)
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):  # a ValueError quotes what is not a port
+        raise Misconfigured(
+            "The ledger's URL cannot be understood; write it as postgresql://user:password@host/"
+            "database, with every special character of the password as % and two digits."
+        ) from None
     backend = (
         "postgresql" if parsed.drivername.startswith("postgres") else parsed.get_backend_name()
     )
@@ -132,16 +138,23 @@ def ledger_url(url: str | URL) -> URL:
 
 
 def open_ledger(url: str | URL) -> Ledger:
-    """The ledger at any revision. For SQLite, creates the file and its folder."""
+    """The ledger at any revision. For SQLite, creates the file and its folder.
+
+    Errors of the database do not show the values of a statement. Raises Misconfigured.
+    """
     parsed = ledger_url(url)
     if parsed.get_backend_name() == "sqlite":
         if parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(parsed, connect_args={"timeout": _BUSY_MS / 1000})
+        engine = create_engine(
+            parsed, connect_args={"timeout": _BUSY_MS / 1000}, hide_parameters=True
+        )
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    return create_engine(parsed, pool_pre_ping=True, pool_size=2, max_overflow=4)
+    return create_engine(
+        parsed, pool_pre_ping=True, pool_size=2, max_overflow=4, hide_parameters=True
+    )
 
 
 def _prepare_sqlite(raw: sqlite3.Connection, _record: ConnectionPoolEntry) -> None:
@@ -183,15 +196,23 @@ def require_current(engine: Ledger) -> None:
         return
     raise Misconfigured(
         f"The ledger at {shown(engine.url)} is at revision {revision or 'none'}, "
-        f"but this code needs {REVISION}; run "
-        "`python -m bulkgrants.ledger upgrade --url …` once."
+        f"but this code needs {REVISION}; put its URL into BULKGRANTS_LEDGER_URL, and run "
+        "`python -m bulkgrants.ledger upgrade` once."
     )
 
 
 def shown(url: URL) -> str:
     """The URL without its password, which for PostgreSQL may also be a parameter."""
-    secrets = [name for name in url.query if "password" in name]
-    return url.difference_update_query(secrets).render_as_string(hide_password=True)
+    return url.difference_update_query(_secret(url)).render_as_string(hide_password=True)
+
+
+def has_password(url: URL) -> bool:
+    """Whether the URL has a password in it."""
+    return bool(url.password or _secret(url))
+
+
+def _secret(url: URL) -> list[str]:
+    return [name for name in url.query if "password" in name]
 
 
 def opened(engine: Ledger) -> Connection:

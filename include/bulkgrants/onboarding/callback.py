@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
@@ -19,6 +19,7 @@ from bulkgrants.ledger.database import Ledger
 from bulkgrants.ledger.rights import Answering, answering
 from bulkgrants.model import Consent, ConsentStatus, OAuthError
 from bulkgrants.onboarding.links import Binding, is_genuine, is_state, state_hash
+from bulkgrants.redaction import redacted
 from bulkgrants.text import bounded, is_guid
 
 _log = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ _STATUS = {Verdict.GIVEN: ConsentStatus.GIVEN, Verdict.REFUSED: ConsentStatus.RE
 class Redirect:
     """A redirect that could be read."""
 
-    state: str
+    state: str = field(repr=False)
     error: OAuthError
     admin_consent: bool
     admin_tenant: str
@@ -161,7 +162,7 @@ def read_redirect(query: str) -> Redirect | Verdict:
     if len(fields) < len(pairs) or not is_state(fields.get("state", "")):
         return Verdict.MALFORMED
     error = OAuthError(
-        **{name: bounded(fields.get(name, ""), limit) for name, limit in _LONGEST.items()}
+        **{name: redacted(fields.get(name, ""), (), limit) for name, limit in _LONGEST.items()}
     )
     for given, read in (("error", error.error), ("error_code", error.error_code)):
         if fields.get(given) and not read:  # an unprintable error must not be read as a yes

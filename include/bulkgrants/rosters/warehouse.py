@@ -16,6 +16,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
 from bulkgrants.errors import Misconfigured, Unavailable
+from bulkgrants.redaction import redacted
 from bulkgrants.text import bounded
 
 Warehouse: TypeAlias = Engine
@@ -173,20 +174,26 @@ def as_our_error(
             "read; run the task again."
         )
     return Misconfigured(
-        f"The {source.shown} at {place(warehouse)} cannot be read{_said(error)}; correct the "
-        f"setting `{source.kind}`, or allow the connection's user to select from it."
+        f"The {source.shown} at {place(warehouse)} cannot be read{_said(error, warehouse)}; "
+        f"correct the setting `{source.kind}`, or allow the connection's user to select from it."
     )
 
 
-def _said(error: SQLAlchemyError) -> str:
+def _said(error: SQLAlchemyError, warehouse: Warehouse) -> str:
     """The first line of the database's message if it is about the statement, not about data."""
     if isinstance(error, DBAPIError) and error.orig is not None:
         cause = type(error.orig).__name__
         if isinstance(error, OperationalError | sa.exc.ProgrammingError):
             first = (str(error.orig).strip().splitlines() or [""])[0]
-            return f" ({cause}: {bounded(first, 160)})"
+            return f" ({cause}: {redacted(first, _passwords(warehouse.url), 160)})"
         return f" ({cause})"
     return f" ({type(error).__name__})"
+
+
+def _passwords(url: URL) -> list[str]:
+    """Every value in the URL that may be a secret; some drivers take a token as a parameter."""
+    values = [value for name in url.query for value in url.normalized_query[name]]
+    return [str(url.password), *values] if url.password else values
 
 
 def place(warehouse: Warehouse) -> str:

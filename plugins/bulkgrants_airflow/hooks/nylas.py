@@ -13,7 +13,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar
 from urllib.parse import urlencode
@@ -205,8 +205,9 @@ class _AsyncNylasSender:
 
     hook: NylasAsyncHook
     nylas: NylasConnection
-    config: SessionConfig
-    session: aiohttp.ClientSession
+    config: SessionConfig = field(repr=False)
+    """Has the header with the API key."""
+    session: aiohttp.ClientSession = field(repr=False)
 
     async def send(self, call: Call[T]) -> T:
         """Send the call once, without retries. Raises the errors of `bulkgrants.errors`.

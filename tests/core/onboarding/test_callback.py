@@ -220,3 +220,14 @@ def test_no_query_raises(query):
     assert isinstance(read_redirect(query), Verdict)
     made = read_redirect(f"state={STATE}&error=x&{query}")
     assert isinstance(made, Verdict | Redirect)
+
+
+def test_what_looks_like_a_secret_in_an_error_is_not_kept():
+    said = "AADSTS7000215: Invalid client secret abc8Q%7Eof-the-app-that-is-asked-for."
+    shown = read(error="invalid_client", error_description=said).error.error_description
+    assert "of-the-app" not in shown
+    assert shown.startswith("AADSTS7000215: Invalid client secret")
+
+
+def test_a_redirect_does_not_show_its_state_in_its_repr():
+    assert STATE not in repr(read(admin_consent="True"))

@@ -5,7 +5,12 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bulkgrants.errors import Misconfigured
-from bulkgrants.rosters.warehouse import labelled, roster_source, tenants_source
+from bulkgrants.rosters.warehouse import (
+    as_our_error,
+    labelled,
+    roster_source,
+    tenants_source,
+)
 
 
 def compiled(source, resolved, dialect=postgresql):
@@ -52,3 +57,22 @@ def test_a_mapping_of_unknown_columns_is_refused_with_those_we_know(columns):
 
 def test_tenants_have_columns_of_their_own():
     assert tenants_source("t", {"grace_days": "g"}).columns == {"grace_days": "g"}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "no route to me:pass-word-of-the-warehouse@db",
+        "no token hush-token-of-the-warehouse",
+        "token%20hush%2Dtoken%2Dof%2Dthe%2Dwarehouse refused",
+    ],
+)
+def test_what_the_database_says_is_shown_without_what_the_url_keeps_secret(said):
+    url = (
+        "postgresql+psycopg://me:pass-word-of-the-warehouse@db/d?token=hush-token-of-the-warehouse"
+    )
+    raised = sa.exc.ProgrammingError("SELECT 1", {}, Exception(said))
+    error = as_our_error(raised, sa.create_engine(url), roster_source("staff"), under_way=False)
+    assert "[redacted]" in str(error)
+    assert "of-the-warehouse" not in str(error)
+    assert "Dthe" not in str(error)
