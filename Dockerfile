@@ -2,16 +2,21 @@
 FROM apache/airflow:slim-3.3.2-python3.11
 
 # The lock comes first, without the project itself: it rarely changes, and it takes the longest.
-COPY --chown=airflow:root requirements.txt /opt/airflow/
-RUN grep -v '^-e' /opt/airflow/requirements.txt > /tmp/pins.txt \
-    && pip install --no-cache-dir --requirement /tmp/pins.txt \
-    && rm /tmp/pins.txt
+COPY requirements.txt /opt/bulkgrants/
+RUN pip install --no-cache-dir --require-hashes --requirement /opt/bulkgrants/requirements.txt
 
-# Our folders for DAGs and plugins replace those in Airflow's home.
-COPY --chown=airflow:root pyproject.toml README.md /opt/airflow/
-COPY --chown=airflow:root include/ /opt/airflow/include/
-COPY --chown=airflow:root plugins/ /opt/airflow/plugins/
-COPY --chown=airflow:root dags/ /opt/airflow/dags/
+# Our code belongs to root, in a folder of root's, so what runs as `airflow` can neither change nor
+# replace it. Airflow's own home belongs to `airflow`, which writes its configuration and logs there.
+USER root
+COPY pyproject.toml README.md /opt/bulkgrants/
+COPY include/ /opt/bulkgrants/include/
+COPY plugins/ /opt/bulkgrants/plugins/
+COPY dags/ /opt/bulkgrants/dags/
+# A checkout may be writable by its group, and in the image that is the group of `airflow` too.
+RUN chmod -R u=rwX,go=rX /opt/bulkgrants && python -m compileall -q /opt/bulkgrants
+USER airflow
+ENV AIRFLOW__CORE__DAGS_FOLDER=/opt/bulkgrants/dags \
+    AIRFLOW__CORE__PLUGINS_FOLDER=/opt/bulkgrants/plugins
 # A new volume takes its owner and mode from the folder that it covers, so both folders are created here.
-RUN pip install --no-cache-dir --no-deps --editable /opt/airflow \
+RUN pip install --no-cache-dir --no-deps --no-build-isolation --editable /opt/bulkgrants \
     && mkdir -p /opt/airflow/users /opt/airflow/logs

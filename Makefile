@@ -1,7 +1,6 @@
 # Names only. A target that needs the environment makes it, so each works as the first one ever run.
 
 PYTHON ?= python3
-UV_VERSION = 0.13.8
 BIN = .venv/bin
 
 .DEFAULT_GOAL := help
@@ -11,7 +10,7 @@ help: ## Show these targets
 	@$(PYTHON) scripts/show_targets.py Makefile
 
 environment: ## Make .venv as the lock says, if it is not so already
-	@$(PYTHON) scripts/make_environment.py $(UV_VERSION)
+	@$(PYTHON) scripts/make_environment.py
 
 demo: environment ## Reconcile a small roster through a real Airflow, and show who got what and why
 	@$(BIN)/python -m demo

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import uuid
@@ -113,9 +114,11 @@ class Standin:
 @contextmanager
 def running_standin(seed_grants: int = 0) -> Iterator[Standin]:
     """A stand-in that starts with this number of grants, for the block."""
-    command = [sys.executable, "-m", "nylas_standin", "--api-key", API_KEY]
     process = subprocess.Popen(
-        [*command, "--seed-grants", str(seed_grants)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "nylas_standin", "--seed-grants", str(seed_grants)],
+        env={**os.environ, "STANDIN_API_KEY": API_KEY},  # noqa: TID251 - handed on
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         assert process.stdout

@@ -1,5 +1,7 @@
 """Makes `.venv` from the lock; does nothing if it is already up to date.
 
+Every file that is downloaded, uv's too, has one of the hashes in the locks.
+
 It runs on any `python3` that a machine has, so it uses only syntax that an old one can read.
 """
 
@@ -13,14 +15,14 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 STAMP = VENV / "made-from"
 LOCK = ROOT / "requirements-dev.txt"
-DECIDES = (LOCK, ROOT / "pyproject.toml", Path(__file__))
+UV_LOCK = ROOT / "scripts" / "uv.txt"
+DECIDES = (LOCK, UV_LOCK, ROOT / "pyproject.toml", Path(__file__))
 OLDEST, TOO_NEW = (3, 11), (3, 14)
 
 
 def main() -> int:
-    """Make the environment with the version of uv that is the first argument."""
-    uv_version = sys.argv[1]
-    wanted = fingerprint(uv_version)
+    """Make the environment unless it is there and up to date."""
+    wanted = fingerprint()
     if STAMP.is_file() and STAMP.read_text(encoding="utf-8") == wanted:
         return 0
     complaint = why_not()
@@ -29,7 +31,7 @@ def main() -> int:
         return 1
     print("Making the environment in .venv; the first time takes a minute or two.", flush=True)
     try:
-        make(uv_version)
+        make()
     except subprocess.CalledProcessError as error:
         command = " ".join(str(word) for word in error.cmd)
         print(f"The environment could not be made: {command} failed.", file=sys.stderr)
@@ -38,9 +40,9 @@ def main() -> int:
     return 0
 
 
-def fingerprint(uv_version: str) -> str:
+def fingerprint() -> str:
     """A hash of everything that the environment depends on."""
-    digest = hashlib.sha256((uv_version + sys.version + str(ROOT)).encode())
+    digest = hashlib.sha256((sys.version + str(ROOT)).encode())
     for path in DECIDES:
         digest.update(path.read_bytes())
     return digest.hexdigest()
@@ -65,17 +67,21 @@ def why_not() -> str:
     return ""
 
 
-def make(uv_version: str) -> None:
+def make() -> None:
     """Make a virtual environment unless there is one of this Python, then install the lock."""
     python, uv = VENV / "bin" / "python", VENV / "bin" / "uv"
     if not is_ours(python):
         shutil.rmtree(str(VENV), ignore_errors=True)
         run([sys.executable, "-m", "venv", str(VENV)])
     STAMP.unlink(missing_ok=True)
-    quiet = ["--quiet", "--disable-pip-version-check"]
-    run([str(python), "-m", "pip", "install", *quiet, f"uv=={uv_version}"])
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    run([*pip, "--require-hashes", "--requirement", str(UV_LOCK)])
     # --system-certs: networks with their own gateway put its certificate into the system
-    run([str(uv), "pip", "sync", "--quiet", "--system-certs", "--python", str(python), str(LOCK)])
+    options = ["--quiet", "--system-certs", "--python", str(python)]
+    run([str(uv), "pip", "sync", *options, "--require-hashes", str(LOCK)])
+    # what builds the project is in the lock, so it is not downloaded again, without hashes
+    project = ["--no-deps", "--no-build-isolation", "--editable", str(ROOT)]
+    run([str(uv), "pip", "install", *options, *project])
 
 
 def is_ours(python: Path) -> bool:

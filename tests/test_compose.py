@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ EXAMPLE = dict(
 )
 LONG_RUNNING = ["api-server", "scheduler", "dag-processor", "triggerer", "worker"]
 STEPS = ["airflow-init", "ledger-init"]
+PLAIN = {"PORT", "TEST_CONNECTION"}
 VARIABLE = re.compile(r"(?<!\$)\$\{(\w+)(:[-?][^}]*)?\}")
 
 
@@ -69,6 +72,8 @@ def test_every_setting_is_one_that_airflow_knows():
     known = yaml.safe_load((folder / "config_templates" / "config.yml").read_text(encoding="utf-8"))
     demo = (ROOT / "demo" / "airflow.py").read_text(encoding="utf-8")
     names = [*COMPOSE["x-airflow-environment"]]
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    names += re.findall(r"(AIRFLOW__\w+)=", dockerfile)
     names += [f"AIRFLOW__{name}" for name in re.findall(r'"([A-Z]+_*[A-Z]*__\w+)"', demo)]
     assert len(names) > 25
     for name in names:
@@ -130,12 +135,44 @@ def test_no_secret_has_a_default_or_a_value():
             for login in re.findall(r"://[^/@:]*:([^@]*)@", value):
                 assert VARIABLE.fullmatch(login), name
     for name, how in VARIABLE.findall(" ".join(strings(COMPOSE))):
-        assert how.startswith(":?") or name in {"PORT", "STANDIN_API_KEY"}, name
+        assert how.startswith(":?") or name in PLAIN | {"STANDIN_API_KEY"}, name
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_secret_is_an_argument_of_a_process(name):
+    """A script of `sh -c` may name a secret's variable only where no argument is made of it."""
+    command = SERVICES[name].get("command", [])
+    health = SERVICES[name].get("healthcheck", {}).get("test", [])
+    words = [command] if isinstance(command, str) else [*command, *health]
+    for word in words:
+        script, _, heredoc = word.partition("<<EOF")
+        assert not VARIABLE.search(word), word
+        for used in re.findall(r"(\S*)\$\$\{?\w*(?:PASSWORD|KEY|SECRET)\b", script):
+            assert used == 'REDISCLI_AUTH="', word  # a variable of the command's own environment
+        assert not heredoc or heredoc.rstrip().endswith("EOF")
+
+
+def test_redis_reads_its_password_from_stdin():
+    script = SERVICES["redis"]["command"][-1].replace("$$", "$")
+    script = script.replace("exec redis-server -", "cat")
+    done = subprocess.run(
+        ["sh", "-ec", script],
+        env={"PATH": os.environ["PATH"], "REDIS_PASSWORD": "hush-_9"},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == 'save ""\nrequirepass hush-_9\n'
+
+
+def test_connections_have_no_test_button_unless_it_is_turned_on():
+    setting = COMPOSE["x-airflow-environment"]["AIRFLOW__CORE__TEST_CONNECTION"]
+    assert setting == "${TEST_CONNECTION:-Disabled}"
 
 
 def test_the_example_names_every_variable_and_fills_in_no_secret():
     assert {name for name, _ in VARIABLE.findall(" ".join(strings(COMPOSE)))} == set(EXAMPLE)
-    assert {name for name, value in EXAMPLE.items() if value} == {"PORT"}
+    assert {name for name, value in EXAMPLE.items() if value} == PLAIN
 
 
 def test_the_image_is_of_the_airflow_that_is_locked_and_holds_what_it_copies():
@@ -144,10 +181,10 @@ def test_the_image_is_of_the_airflow_that_is_locked_and_holds_what_it_copies():
         r"^FROM apache/airflow:slim-([\d.]+)-python3\.11$", dockerfile, re.MULTILINE
     )
     lock = (ROOT / "requirements.txt").read_text(encoding="utf-8")
-    assert f"apache-airflow=={version[1]}\n" in lock
+    assert f"\napache-airflow=={version[1]} " in lock
     copied = {
         name.rstrip("/")
-        for line in re.findall(r"^COPY --chown=\S+ (.+) \S+$", dockerfile, re.MULTILINE)
+        for line in re.findall(r"^COPY (.+) \S+$", dockerfile, re.MULTILINE)
         for name in line.split()
     }
     admitted = {
@@ -157,3 +194,32 @@ def test_the_image_is_of_the_airflow_that_is_locked_and_holds_what_it_copies():
     }
     assert copied == admitted
     assert all((ROOT / name).exists() for name in copied)
+
+
+def test_the_images_user_can_neither_change_nor_replace_the_code():
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    steps = re.findall(r"^(COPY|USER|RUN|ENV) (.+?)$", dockerfile, re.MULTILINE)
+    assert "--chown" not in dockerfile
+    user, open_to = "airflow", set()
+    for step, what in steps:
+        if step == "USER":
+            user = what
+        if step == "COPY":
+            *_, folder = what.split()
+            assert folder.startswith("/opt/bulkgrants/"), what  # not below Airflow's own home
+            open_to.add(folder)
+        if step == "RUN" and "chmod -R u=rwX,go=rX /opt/bulkgrants" in what:
+            assert user == "root"
+            open_to.clear()
+    assert not open_to
+    assert user == "airflow"
+    for folder in ("dags", "plugins"):
+        assert f"AIRFLOW__CORE__{folder.upper()}_FOLDER=/opt/bulkgrants/{folder}" in dockerfile
+
+
+def test_every_file_that_the_image_downloads_has_its_hash():
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    installs = re.findall(r"pip install (.+?)(?: \\)?$", dockerfile, re.MULTILINE)
+    assert len(installs) == 2
+    assert "--require-hashes" in installs[0]
+    assert {"--no-deps", "--no-build-isolation"} <= set(installs[1].split())

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT, BUILD = SETTINGS["project"], SETTINGS["build-system"]
 
 
 def read(name):
@@ -34,13 +35,25 @@ def wanted(requirements):
     return {canonical(re.match(r"[\w.-]+", one)[0]) for one in requirements}
 
 
+LOCKS = ["requirements.txt", "requirements-dev.txt", "scripts/uv.txt"]
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_a_lock_pins_everything_by_version_and_hash(name):
+    text = read(name).replace("\\\n", " ")
+    for line in text.splitlines():
+        if not line.lstrip().startswith("#"):
+            assert re.fullmatch(
+                r"\S+==\S+ (?:; [^\\]+?)?(?:\s+--hash=sha256:[0-9a-f]{64})+", line
+            ), line
+    assert "://" not in text
+
+
 @pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
-def test_a_lock_pins_everything_and_ends_with_the_project(name):
-    *head, last = read(name).splitlines()
-    assert last == "-e ."
-    assert all("==" in line for line in head if not line.lstrip().startswith("#"))
-    assert "://" not in read(name)
+def test_a_lock_has_all_that_the_project_runs_with_and_what_builds_it(name):
     assert wanted(PROJECT["dependencies"]) <= pins(name).keys()
+    assert pins(name)["hatchling"] == "1.33.0"
+    assert PROJECT["optional-dependencies"]["build"] == BUILD["requires"] == ["hatchling==1.33.0"]
     assert wanted(PROJECT["optional-dependencies"]["scaled-out"]) <= pins(name).keys()
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import signal
 import sys
 
@@ -13,7 +14,11 @@ def _arguments() -> tuple[Config, str, int]:
     parser = argparse.ArgumentParser(prog="nylas_standin", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0 chooses a free one")
-    parser.add_argument("--api-key", required=True)
+    parser.add_argument(
+        "--api-key",
+        default=os.environ.get("STANDIN_API_KEY"),  # noqa: TID251 - a command of its own
+        help="default: $STANDIN_API_KEY, which does not show in the list of processes",
+    )
     parser.add_argument("--client-id", default=Config().client_id)
     parser.add_argument("--seed-grants", type=int, default=0, metavar="N")
     parser.add_argument("--seed", type=int, default=1, help="of all generators of ids")
@@ -25,6 +30,8 @@ def _arguments() -> tuple[Config, str, int]:
         help="a registered redirect URI of the application; can be repeated",
     )
     given = parser.parse_args()
+    if not given.api_key:
+        parser.error("put an API key into the environment as STANDIN_API_KEY, or name --api-key")
     try:
         config = Config(
             api_key=given.api_key,

@@ -1,6 +1,7 @@
 """The stand-in as a process of its own, and with slower parsers than usual."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -23,9 +24,13 @@ JSON = st.recursive(
 
 
 def _start(*arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "nylas_standin", "--api-key", "k", *arguments]
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
+        [sys.executable, "-m", "nylas_standin", *arguments],
+        env={**os.environ, "STANDIN_API_KEY": "k"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
     )
 
 
@@ -73,11 +78,18 @@ def test_a_process_registers_valid_redirects_and_refuses_others():
     assert process.returncode == 2
 
 
-def test_a_process_needs_a_key():
-    command = [sys.executable, "-m", "nylas_standin"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+@pytest.mark.parametrize("arguments", [[], ["--api-key", ""]])
+def test_a_process_needs_a_key(arguments):
+    done = subprocess.run(
+        [sys.executable, "-m", "nylas_standin", *arguments],
+        env={name: value for name, value in os.environ.items() if name != "STANDIN_API_KEY"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+    )
     assert done.returncode == 2
-    assert "--api-key" in done.stderr
+    assert "STANDIN_API_KEY" in done.stderr
 
 
 @settings(deadline=None)  # a busy machine may be slow
