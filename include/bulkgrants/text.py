@@ -56,7 +56,14 @@ What does not match goes through `email-validator`, which does not ask the DNS h
 
 def bounded(text: object, limit: int = 200) -> str:
     """The text on one printable line of at most `limit` characters; a cut is marked with `…`."""
-    line = _BLANKS.sub(" ", str(text)[: limit * 4]).strip()
+    line = str(text)[: limit * 4]
+    if not line.isprintable():
+        line = "".join(one if one.isprintable() else " " for one in line)
+    return _on_a_line(line, limit)
+
+
+def _on_a_line(text: str, limit: int) -> str:
+    line = _BLANKS.sub(" ", text).strip()
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
@@ -178,7 +185,8 @@ def address_key(text: str) -> str:
     try:
         return normalise_address(text)
     except BadAddress:
-        harmless = bounded(_folded(text[: _LONGEST_KEY * 4]), _LONGEST_KEY * 20)
+        # Not `bounded`: which characters are printable differs from one Python to another.
+        harmless = _on_a_line(_folded(text[: _LONGEST_KEY * 4]), _LONGEST_KEY * 20)
         key = trimmed(trimmed(harmless)[:_LONGEST_KEY])
     try:
         return normalise_address(key)  # without the harmful characters it may be an address

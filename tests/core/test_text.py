@@ -1,5 +1,7 @@
 """Each address has one spelling, however it was written and however it is processed."""
 
+import re
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -9,6 +11,8 @@ from bulkgrants.text import (
     BadAddress,
     _normalise_rare,
     address_key,
+    bounded,
+    markdown_cell,
     normalise_address,
     normalise_addresses,
 )
@@ -150,3 +154,19 @@ def test_a_key_is_stable_short_and_fit_for_a_database(text):
 
 def test_a_key_keeps_a_text_that_is_not_an_address_recognisable():
     assert address_key(" Room 4 ") == "room 4"
+
+
+@given(st.text(max_size=300), st.integers(1, 100))
+@example("a\u061cb\u00adc\U000e0041d\ue000\ufff9", 60)
+def test_a_bounded_text_is_one_printable_line(text, limit):
+    line = bounded(text, limit)
+    assert line.isprintable()
+    assert len(line) <= limit
+    assert bounded(line, limit) == line
+
+
+@given(st.text(alphabet=st.sampled_from("|`*_[]()#<>&\\\n\x1b\u202e\u061ca! ~"), max_size=300))
+def test_a_cell_of_a_table_stays_in_its_cell(text):
+    cell = markdown_cell(text)
+    assert cell.isprintable()
+    assert not re.search(r"(?<!\\)(?:\\\\)*[|`*_\[\]<>]", cell)
