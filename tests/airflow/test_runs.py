@@ -4,6 +4,7 @@ import json
 import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -155,6 +156,51 @@ def test_an_old_roster_writes_nothing_and_says_so(airflow, standin):
         f"Nothing was written to Nylas. This run is for {yesterday}, but the newest roster is "
         f"{TODAY}." in last_report(airflow)
     )
+
+
+def test_rows_without_a_readable_date_are_rejects_and_their_grants_stay(airflow):
+    airflow.roster(("acme", "a@acme.example.com"), ("acme", "b@acme.example.com"))
+    airflow.run("register_credentials")
+    assert airflow.run("reconcile_grants").state == "success"
+    with airflow.warehouse:
+        airflow.warehouse.execute("UPDATE roster SET roster_date = '1 Mar' WHERE email LIKE 'b%'")
+    assert airflow.run("reconcile_grants").state == "success"
+    assert airflow.ask("SELECT mailbox, reason FROM rejects") == [
+        ("b@acme.example.com", "unreadable_date")
+    ]
+    assert airflow.ask("SELECT email, reason FROM skips") == [
+        ("b@acme.example.com", "roster_row_rejected")
+    ]
+    assert "1 Mar" in last_report(airflow)
+
+
+def test_one_row_of_the_far_future_is_an_error_not_a_green_run_that_does_nothing(
+    airflow, standin, capfd
+):
+    airflow.roster(("acme", "a@acme.example.com"))
+    airflow.roster(("acme", "typo@acme.example.com"), day=TODAY.replace(year=2062, day=1))
+    airflow.run("register_credentials")
+    assert airflow.run("reconcile_grants").state == "failed"
+    assert "typo@acme.example.com" in "".join(capfd.readouterr())
+    assert standin.control.stats()["custom"]["requests"] == 0
+
+
+@pytest.mark.parametrize("run_type", ["scheduled", "backfill"])
+def test_a_run_of_a_current_table_that_opens_after_midnight_is_not_old(airflow, run_type):
+    """It was due late in the evening, and then waited for another run."""
+    from airflow.dag_processing.dagbag import DagBag
+
+    with airflow.warehouse:
+        airflow.warehouse.execute("ALTER TABLE roster DROP COLUMN roster_date")
+    dag = DagBag(str(REPOSITORY / "dags")).dags["reconcile_grants"]
+    for hours, mode in ((25, "audit"), (23, "apply")):
+        due = datetime.now(UTC) - timedelta(hours=hours)
+        dag_run = SimpleNamespace(run_type=run_type, run_after=due)
+        context = {"dag": dag, "dag_run": dag_run, "run_id": mode, "logical_date": due}
+        dag.task_dict["open_run"].poke({**context, "params": {}})
+        assert airflow.ask("SELECT mode FROM runs ORDER BY id DESC LIMIT 1") == [(mode,)]
+        with sqlite3.connect(airflow.ledger_file) as ledger:
+            ledger.execute("UPDATE leases SET expires_at = '2000-01-01 00:00:00.000000'")
 
 
 def test_microsoft_tenants_wait_for_consent_and_delay_no_other(airflow):

@@ -117,7 +117,7 @@ def test_input_is_refused_once_the_run_is_planned_or_closed(ledger, end):
 
 def test_the_newest_applied_roster_is_that_of_a_run_that_planned_to_apply(ledger):
     def newest():
-        return runs.newest_applied(ledger, APPLICATION)
+        return runs.newest_applied(ledger, APPLICATION, date(2026, 3, 10))
 
     assert newest() is None
     days = [
@@ -138,3 +138,11 @@ def test_the_newest_applied_roster_is_that_of_a_run_that_planned_to_apply(ledger
     other = record(ledger, "night", "another application")
     note(ledger, other, roster_date=date(2026, 3, 9), mode=Mode.APPLY, planned_at=NOW)
     assert newest() == date(2026, 3, 2)
+
+
+@pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
+def test_a_roster_of_the_future_that_was_applied_by_mistake_does_not_make_all_others_old(ledger):
+    for day in (date(2026, 3, 1), date(2062, 3, 1)):
+        run_id = record(ledger, f"run for {day}")
+        note(ledger, run_id, roster_date=day, mode=Mode.APPLY, planned_at=NOW)
+    assert runs.newest_applied(ledger, APPLICATION, date(2026, 3, 2)) == date(2026, 3, 1)

@@ -175,7 +175,12 @@ def test_a_run_that_did_nothing_says_why(ledger):
         mode=Mode.APPLY,
         selection=Selection(),
         roster=RosterState(
-            NOW.date() - timedelta(days=1), NOW.date(), exact=True, dated=False, newest=None
+            NOW.date() - timedelta(days=1),
+            NOW.date(),
+            exact=True,
+            dated=False,
+            newest=None,
+            overdue=timedelta(days=1),
         ),
         now=NOW,
     )

@@ -110,14 +110,19 @@ def write_report(
     )
 
 
-def newest_applied(ledger: Ledger, application: str) -> date | None:
-    """The newest roster date that was ever applied; an older roster must not be applied."""
+def newest_applied(ledger: Ledger, application: str, today: date) -> date | None:
+    """The newest roster date that was ever applied; an older roster must not be applied.
+
+    A date after today was a mistake in a roster. It does not count, or no roster would be applied
+    before that day.
+    """
     with reading(ledger) as connection:
         return connection.execute(
             select(func.max(runs.c.roster_date)).where(
                 runs.c.application == application,
                 runs.c.mode == Mode.APPLY,
                 runs.c.planned_at.is_not(None),
+                runs.c.roster_date <= today,
             )
         ).scalar()
 

@@ -287,9 +287,10 @@ rejects = Table(
     Column("mailbox", Exact,
            comment="The normalised address, whose grant is left alone; null if it cannot be read."),
     Column("reason", String(40), nullable=False,
-           comment="`empty_tenant`, `unknown_tenant`, `empty_email`, `bad_address`, `not_text`, "
-                   "`provider_mismatch`, `unknown_credential`, `scopes_not_allowed`, "
-                   "`unreadable_scopes`, `duplicate` or `conflicting_duplicate`."),
+           comment="`unreadable_date`, `empty_tenant`, `unknown_tenant`, `empty_email`, "
+                   "`bad_address`, `not_text`, `provider_mismatch`, `unknown_credential`, "
+                   "`scopes_not_allowed`, `unreadable_scopes`, `duplicate` or "
+                   "`conflicting_duplicate`."),
     Column("sentence", Text, nullable=False, comment="What the row's author should change."),
     Index(None, "run_id", "mailbox"),
     comment="The roster's rows that could not become entries.",

@@ -97,6 +97,7 @@ class EscrowRecord:
 class RejectReason(StrEnum):
     """Why a roster row cannot be an entry, in the words of `rejects` and `docs/roster.md`."""
 
+    UNREADABLE_DATE = "unreadable_date"
     EMPTY_TENANT = "empty_tenant"
     UNKNOWN_TENANT = "unknown_tenant"
     EMPTY_EMAIL = "empty_email"

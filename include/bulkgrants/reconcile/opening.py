@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 from bulkgrants.errors import Misconfigured, Unavailable
 from bulkgrants.ledger import runs
@@ -12,6 +12,10 @@ from bulkgrants.ledger.database import Ledger
 from bulkgrants.ledger.rights import take_lease, writing
 from bulkgrants.model import Mode, Run, RunKind, Selection
 from bulkgrants.text import BadAddress, normalise_address
+
+_PRESENT = timedelta(days=1)
+"""How long after its due time a run of a current table still shows its own day: until the next
+night's run is due. Midnight alone does not make it old, since it may have waited for a lease."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,27 +41,31 @@ class RosterState:
     dated: bool
     """Whether the roster has a partition for each day; a current table shows only the present."""
     newest: date | None
-    """The newest partition; None if there is none."""
+    """The newest partition, which is not after `today`; None if there is none."""
+    overdue: timedelta = timedelta()
+    """How long ago the run was due."""
+    undated: str = ""
+    """The rows whose date cannot be read, in words; empty if there are none."""
 
 
 def admit(mode: Mode, roster: RosterState, newest_applied: date | None) -> Admission:
     """Decide what a run may do; `mode` is what it was started for.
 
-    An old roster is never applied to today's grants. Raises Unavailable if the day's partition does
-    not exist yet, Misconfigured if the roster has no partition at all.
+    An old roster is never applied to today's grants. Raises Unavailable if the partition that the
+    run needs does not exist yet.
     """
     if not roster.dated:
-        if roster.exact and roster.day < roster.today:
+        if roster.exact and roster.overdue >= _PRESENT:
             reason = f"The roster is a current table, which does not show {roster.day}."
             return Admission(None, Mode.AUDIT, reason)
         return Admission(None, mode, "")
     if roster.newest is None:
-        raise Misconfigured("The roster has no partition; load one.")
+        raise _not_yet("The roster has no partition; load one", roster)
     if roster.day > roster.newest and roster.exact:
-        raise Unavailable(
+        raise _not_yet(
             f"The roster has no partition for {roster.day} yet, the newest is {roster.newest}; "
-            "load it, and this task will continue by itself.",
-            after=600.0,
+            "load it",
+            roster,
         )
     if roster.day < roster.newest:
         reason = f"This run is for {roster.day}, but the newest roster is {roster.newest}."
@@ -66,6 +74,11 @@ def admit(mode: Mode, roster: RosterState, newest_applied: date | None) -> Admis
         reason = f"Roster {newest_applied} has already been applied, and {roster.newest} is older."
         return Admission(roster.newest, Mode.AUDIT, reason)
     return Admission(roster.newest, mode, "")
+
+
+def _not_yet(what: str, roster: RosterState) -> Unavailable:
+    undated = f" No date can be read in {roster.undated}." if roster.undated else ""
+    return Unavailable(f"{what}, and this task will continue by itself.{undated}", after=600.0)
 
 
 def selection_of(tenants: Iterable[str], mailbox: str | None) -> Selection:
@@ -96,7 +109,7 @@ def open_run(
     A second call with the same key returns the same run. Raises LeaseHeld or Unavailable if it has
     to wait, Misconfigured if waiting does not help.
     """
-    admission = admit(mode, roster, runs.newest_applied(ledger, application))
+    admission = admit(mode, roster, runs.newest_applied(ledger, application, roster.today))
     run_id = runs.open_record(ledger, application=application, key=key, kind=kind, now=now)
     take_lease(ledger, application=application, run_id=run_id, now=now)
     with writing(ledger, runs.read_run(ledger, run_id), now) as write:

@@ -119,14 +119,16 @@ def normalise_chunk(
     """Sort a chunk's rows into entries and rejects.
 
     The frame has the columns `row_number` (whole numbers), `tenant` and `email`, and optionally
-    `provider`, `credential` and `scopes`, with any dtype and any content. `credential_ids` maps
-    (provider, credential name) to the id at Nylas; an entry whose credential is not registered yet
-    has None as its credential_id. No content of a cell makes this raise.
+    `provider`, `credential` and `scopes`, with any dtype and any content; and `unreadable_date`,
+    the date as text in rows whose date cannot be read, and null in all others. `credential_ids`
+    maps (provider, credential name) to the id at Nylas; an entry whose credential is not registered
+    yet has None as its credential_id. No content of a cell makes this raise.
     """
     numbers = frame["row_number"].to_numpy(dtype=np.int64)
     codes, verdicts = _placements(frame, Directory.of(tenants, credential_ids))
     misplaced = np.fromiter((isinstance(v, Misplaced) for v in verdicts), bool, len(verdicts))
     mailboxes, problems = _mailboxes(read_cells(raw_column(frame, "email")))
+    problems |= _undated(frame)
     rejected = misplaced[codes]
     rejected[list(problems)] = True
     kept = np.flatnonzero(~rejected)
@@ -152,6 +154,25 @@ def _placements(
         for row in firsts
     ]
     return codes, verdicts
+
+
+def _undated(frame: pd.DataFrame) -> dict[int, Problem]:
+    """The problem of each row whose date cannot be read."""
+    if "unreadable_date" not in frame.columns:
+        return {}
+    cells = map(read_cell, raw_column(frame, "unreadable_date"))
+    return {row: _date_problem(cell) for row, cell in enumerate(cells) if isinstance(cell, str)}
+
+
+def _date_problem(written: str) -> Problem:
+    return Problem(
+        RejectReason.UNREADABLE_DATE,
+        f"The roster_date cell holds {quoted(written)}, which is not a day; write it like "
+        "2026-01-31, or remove the row."
+        if written
+        else "The roster_date cell is empty, so it is unknown for which day the row is; write the "
+        "day, or remove the row.",
+    )
 
 
 def _distinct(frame: pd.DataFrame, name: str) -> Distinct:
@@ -211,8 +232,9 @@ def _entries(
 
 
 def _verdict(verdict: Placement | Misplaced, problem: Problem | None) -> tuple[str | None, Problem]:
-    """The provider if it is known, and the first problem; the address is checked last."""
-    if isinstance(verdict, Misplaced):
+    """The provider if it is known, and the problem: the date first, the address last."""
+    dated = problem is None or problem.reason is not RejectReason.UNREADABLE_DATE
+    if isinstance(verdict, Misplaced) and dated:
         return verdict.provider, verdict.problem
     if problem is None:
         raise ValueError("A row without a problem is not a reject.")

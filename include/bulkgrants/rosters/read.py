@@ -11,7 +11,7 @@ from datetime import date, datetime
 
 import pandas as pd
 
-from bulkgrants.errors import Superseded
+from bulkgrants.errors import Superseded, Unavailable
 from bulkgrants.ledger import runs, staging
 from bulkgrants.ledger.database import Ledger
 from bulkgrants.ledger.rights import Writing, writing
@@ -47,7 +47,8 @@ def read_roster(
     """Read the roster and the tenants in one transaction; if it is killed, the ledger is unchanged.
 
     Raises Misconfigured if a source cannot be read or the run is for a tenant that is not in the
-    tenants table, Superseded if the run is already planned or has lost its lease.
+    tenants table, Unavailable if the roster has no row for the run's day, Superseded if the run is
+    already planned or has lost its lease.
     """
     listed = {tenant.tenant: tenant for tenant in read_tenants(warehouse, tenants)}
     require_known(run.selection.tenants, listed.values(), tenants)
@@ -56,12 +57,31 @@ def read_roster(
         record_tenants(write, listed.values())
         staged = stage_roster(
             write,
-            chunks=read_chunks(warehouse, roster, run.roster_date),
+            chunks=_with_rows(read_chunks(warehouse, roster, run.roster_date), roster, run),
             tenants=listed,
             credential_ids=credential_ids(write.connection, run.application),
         )
         runs.note(write, entries=staged.entries, rejected=staged.rejected)
     return staged
+
+
+def _with_rows(chunks: Iterable[pd.DataFrame], roster: Source, run: Run) -> Iterator[pd.DataFrame]:
+    """The same chunks. Raises Unavailable at their end if none had a row that is for the run.
+
+    A roster without rows would make every grant an orphan. It is far more probable that the table
+    is being loaded, or was moved away.
+    """
+    rows = 0
+    for chunk in chunks:
+        undated = chunk["unreadable_date"].notna().sum() if "unreadable_date" in chunk else 0
+        rows += len(chunk) - int(undated)
+        yield chunk
+    if not rows:
+        day = f" for {run.roster_date}" if run.roster_date else ""
+        raise Unavailable(
+            f"The {roster.shown} has no rows{day}, so nothing is compared with it. It is being "
+            "loaded, or was emptied; load it, and run the task again."
+        )
 
 
 def stage_roster(
@@ -150,10 +170,10 @@ def read_chunks(
     """The rows of one day, or all rows of a current table (`roster_date` None), as frames.
 
     Each frame has `row_number` (int64, from 1 in the warehouse's order), `tenant` and `email`, and
-    those of `scopes`, `credential` and `provider` that the source has. All but the first are
-    objects, exactly as the driver returned them; `pandas.read_sql` would turn numbers in a column
-    with nulls into floats. A day without rows yields nothing. Raises what `warehouse.read_blocks`
-    raises.
+    those of `scopes`, `credential` and `provider` that the source has; `unreadable_date` is as in
+    `warehouse.read_blocks`. All but the first are objects, exactly as the driver returned them;
+    `pandas.read_sql` would turn numbers in a column with nulls into floats. A day without rows
+    yields nothing. Raises what `warehouse.read_blocks` raises.
     """
     first = 1
     for names, block in read_blocks(warehouse, source, roster_date, chunk_rows):

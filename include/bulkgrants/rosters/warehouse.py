@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from typing import TypeAlias
@@ -17,13 +17,24 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlch
 
 from bulkgrants.errors import Misconfigured, Unavailable
 from bulkgrants.redaction import redacted
-from bulkgrants.text import bounded
+from bulkgrants.text import bounded, quoted
 
 Warehouse: TypeAlias = Engine
 """The database with the roster and the tenants table. This file only ever reads it."""
 
 _QUERY = re.compile(r"(select|with)\b", re.IGNORECASE)
+_DAY = re.compile(r"([0-9]{4})(-?)([0-9]{2})\2([0-9]{2})(?:[T ].*)?")
+_DAY_CHARACTERS = 11
+"""What `read_day` needs of a text: `2026-01-31`, and the character behind it."""
 _SHOWN_COLUMNS = 40
+_SHOWN_ROWS = 3
+_LONGEST_DATE = 80
+"""Characters of a date that cannot be read."""
+_MOST_TEXTS = 20_000
+"""Different dates, written as text: a day for each of fifty years."""
+MOST_UNDATED = 10_000
+"""Rows without a readable date that a run sets aside. They belong to no day, so every run rejects
+them anew; many more would fill the ledger, night after night, with the same mistake."""
 
 
 class SourceKind(StrEnum):
@@ -243,90 +254,205 @@ def _missing(ours: str, source: Source, found: Sequence[str]) -> str:
     )
 
 
+def read_day(text: str) -> date | None:
+    """The day in a text like `2026-01-31` or `20260131`, with or without a time behind it.
+
+    None if it is not a day of the calendar, or written in another way. Ways that leave a choice are
+    not read at all: `01.02.2026` may be in January or in February, and a week has seven days.
+    """
+    found = _DAY.fullmatch(text)
+    if found is None:
+        return None
+    year, _, month, day = found.groups()
+    try:
+        return date(int(year), int(month), int(day))
+    except ValueError:
+        return None
+
+
 class DateForm(StrEnum):
     """How the warehouse writes roster_date, which decides how it is compared."""
 
     DATE = "date"
     TIMESTAMP = "timestamp"
     ZONED = "timestamp with time zone"
-    TEXT = "text"
+    TEXT = "text or whole number"
 
 
 @dataclass(frozen=True, slots=True)
-class Partitions:
-    """The newest roster_date of a roster, and how the warehouse writes it."""
+class Days:
+    """Which days a roster has, as far as its dates can be read."""
 
-    newest: date
-    form: DateForm
+    newest: date | None
+    """None if no row has a day."""
+    undated: str
+    """How many rows have no date that can be read, and a few of them; empty if there are none."""
 
 
-def newest_partition(warehouse: Warehouse, source: Source) -> date | None:
-    """The newest day in the roster; None if it is empty or has no roster_date.
+@dataclass(frozen=True, slots=True)
+class _Dates:
+    """The date column of a roster, and conditions for its rows.
 
-    Raises Misconfigured if the roster cannot be read or roster_date does not hold dates.
+    Texts are compared for equality only, because their order depends on the database's collation.
+    """
+
+    source: Source
+    resolved: Mapping[str, str]
+    origin: sa.FromClause
+    form: DateForm = DateForm.TEXT
+    texts: Mapping[str, date | None] = field(default_factory=dict)
+    """For `DateForm.TEXT`: the beginnings of all cells, and the day of each."""
+
+    @property
+    def column(self) -> sa.ColumnElement[object]:
+        return self.origin.c[self.resolved["roster_date"]]
+
+    @property
+    def as_text(self) -> sa.ColumnElement[str]:
+        return sa.func.trim(sa.cast(self.column, sa.Text))
+
+    @property
+    def beginning(self) -> sa.ColumnElement[str]:
+        """Enough of a text to tell its day, but not the time, which would make each one differ."""
+        return sa.func.substring(self.as_text, 1, _DAY_CHARACTERS)
+
+    def of_day(self, day: date) -> sa.ColumnElement[bool]:
+        """A day is from midnight to midnight; if the type has a time zone, in UTC."""
+        if self.form is DateForm.TEXT:
+            return self._written(lambda found: found == day)
+        following = self._midnight(day + timedelta(days=1))
+        return sa.and_(self.column >= self._midnight(day), self.column < following)
+
+    def after(self, day: date) -> sa.ColumnElement[bool]:
+        if self.form is DateForm.TEXT:
+            return self._written(lambda found: found is not None and found > day)
+        return self.column >= self._midnight(day + timedelta(days=1))
+
+    def undated(self) -> sa.ColumnElement[bool]:
+        return sa.or_(self.column.is_(None), self._written(lambda found: found is None))
+
+    def _written(self, wanted: Callable[[date | None], bool]) -> sa.ColumnElement[bool]:
+        texts = [text for text, found in self.texts.items() if wanted(found)]
+        return self.beginning.in_(texts) if texts else sa.false()
+
+    def _midnight(self, day: date) -> sa.ColumnElement[object]:
+        if self.form is DateForm.DATE:
+            return sa.literal(day, sa.Date)
+        zoned = self.form is DateForm.ZONED
+        moment = datetime.combine(day, time.min, UTC if zoned else None)
+        return sa.literal(moment, sa.DateTime(timezone=zoned))
+
+
+def roster_days(warehouse: Warehouse, source: Source, today: date) -> Days | None:
+    """Which days the roster has; None for a current table, which has no roster_date.
+
+    Raises Misconfigured if the roster cannot be read, if it has rows for days after `today`, or if
+    it has rows, but no date, or not enough of them, can be read.
     """
     with warehouse_connection(warehouse, source) as connection:
-        found = newest_day(connection, source, resolve_columns(connection, source))
-    return found.newest if found else None
+        resolved = resolve_columns(connection, source)
+        if "roster_date" not in resolved:
+            return None
+        dates = _read_dates(connection, source, resolved)
+        later = _shown_rows(connection, dates, dates.after(today))[1]
+        if later:
+            raise Misconfigured(
+                f"The {source.shown} has {later} for days after {today}, which is today. Correct "
+                "or remove them: the newest day is the one that is applied, and all others are old."
+            )
+        undated = _undated_rows(connection, dates)[1]
+        newest = _newest(connection, dates)
+        if newest is None and undated:
+            raise _no_date(dates, f"holds no date that can be read in any row: {undated}")
+    return Days(newest, undated)
 
 
-def has_partitions(warehouse: Warehouse, source: Source) -> bool:
-    """Whether the roster has a roster_date column at all. Raises Misconfigured."""
-    with warehouse_connection(warehouse, source) as connection:
-        return "roster_date" in resolve_columns(connection, source)
+def _read_dates(connection: Connection, source: Source, resolved: Mapping[str, str]) -> _Dates:
+    """How the roster writes its dates. Raises Misconfigured if they are no dates at all."""
+    dates = _Dates(source, resolved, source.origin(dict.fromkeys(resolved.values())))
+    if connection.dialect.name != "sqlite":  # there each cell has a type of its own
+        dates = replace(dates, form=_form(connection, dates))
+    if dates.form is not DateForm.TEXT:
+        return dates
+    beginnings = sa.select(dates.beginning)
+    texts = connection.execute(
+        beginnings.where(dates.column.is_not(None)).distinct().limit(_MOST_TEXTS + 1)
+    ).scalars()
+    found = {str(text): read_day(str(text)) for text in texts}
+    if len(found) > _MOST_TEXTS:
+        raise _no_date(dates, f"holds more than {_MOST_TEXTS} different values, so no days")
+    return replace(dates, texts=found)
 
 
-def newest_day(
-    connection: Connection, source: Source, resolved: dict[str, str]
-) -> Partitions | None:
-    """The newest roster_date and its form; None if there is no such column or no row."""
-    theirs = resolved.get("roster_date")
-    if theirs is None:
-        return None
-    column = source.origin([theirs]).c[theirs]
-    newest = connection.execute(sa.select(sa.func.max(column))).scalar()
-    return None if newest is None else _read(newest, source, theirs)
-
-
-def _read(newest: object, source: Source, column: str) -> Partitions:
-    match newest:
-        case datetime(tzinfo=None):
-            return Partitions(newest.date(), DateForm.TIMESTAMP)
+def _form(connection: Connection, dates: _Dates) -> DateForm:
+    """The form of the whole column, by one of its values; any form if there is none."""
+    one = sa.select(dates.column).where(dates.column.is_not(None))
+    try:
+        value = connection.execute(one.limit(1)).scalar()
+    except sa.exc.DataError:  # such as PostgreSQL's infinity
+        raise _no_date(dates, "holds a date that is not in the calendar") from None
+    match value:
         case datetime():
-            return Partitions(newest.astimezone(UTC).date(), DateForm.ZONED)
+            return DateForm.TIMESTAMP if value.tzinfo is None else DateForm.ZONED
         case date():
-            return Partitions(newest, DateForm.DATE)
-        case str():
-            try:
-                return Partitions(date.fromisoformat(newest.strip()[:10]), DateForm.TEXT)
-            except ValueError:
-                pass
-    raise Misconfigured(
-        f'The newest value of "{bounded(column, 60)}" in the {source.shown} is '
-        f"{bounded(repr(newest), 60)}, which is not a date; use a DATE, a TIMESTAMP or a text like "
-        f"2026-01-31, or map `roster_date` to another column in `{source.mapping_setting}`."
+            return DateForm.DATE
+        case None | int() | str() if not isinstance(value, bool):
+            return DateForm.TEXT
+    raise _no_date(dates, f"holds {bounded(repr(value), 60)}, which is not a date")
+
+
+def _no_date(dates: _Dates, why: str) -> Misconfigured:
+    return Misconfigured(
+        f'The column "{bounded(dates.resolved["roster_date"], 60)}" of the {dates.source.shown} '
+        f"{why}. Use a DATE, a TIMESTAMP, or a text like 2026-01-31 or 20260131, or map "
+        f"`roster_date` to another column in `{dates.source.mapping_setting}`."
     )
 
 
-def of_day(column: sa.ColumnElement[object], form: DateForm, day: date) -> sa.ColumnElement[bool]:
-    """The condition for one day's rows, in the type that the warehouse uses.
+def _newest(connection: Connection, dates: _Dates) -> date | None:
+    if dates.form is DateForm.TEXT:
+        return max((day for day in dates.texts.values() if day), default=None)
+    found = connection.execute(sa.select(sa.func.max(dates.column))).scalar()
+    if isinstance(found, datetime):
+        return (found.astimezone(UTC) if found.tzinfo else found).date()
+    return found if isinstance(found, date) else None
 
-    A day is from midnight to midnight; if the type has a time zone, in UTC.
+
+def _undated_rows(connection: Connection, dates: _Dates) -> tuple[int, str]:
+    """The number of rows without a readable date, and how a message names them.
+
+    Raises Misconfigured if there are more than a run sets aside.
     """
-    following = day + timedelta(days=1)
-    match form:
-        case DateForm.DATE:
-            return column == sa.literal(day, sa.Date)
-        case DateForm.TIMESTAMP | DateForm.ZONED:
-            zone = UTC if form is DateForm.ZONED else None
-            kind = sa.DateTime(timezone=form is DateForm.ZONED)
-            first, last = (
-                sa.literal(datetime.combine(each, time.min, zone), kind)
-                for each in (day, following)
-            )
-        case DateForm.TEXT:  # a range, because SQLite also writes timestamps as text
-            first, last = sa.literal(day.isoformat()), sa.literal(following.isoformat())
-    return sa.and_(column >= first, column < last)
+    count, shown = _shown_rows(connection, dates, dates.undated())
+    if count > MOST_UNDATED:
+        raise _no_date(
+            dates,
+            f"holds no date that can be read in {shown}; every run would reject them anew, and "
+            f"at most {MOST_UNDATED} are. Correct them, or leave them out with a query",
+        )
+    return count, shown
+
+
+def _shown_rows(
+    connection: Connection, dates: _Dates, condition: sa.ColumnElement[bool]
+) -> tuple[int, str]:
+    """The number of these rows, and how a message names them: their number and the first few."""
+    tenant, email = (dates.origin.c[dates.resolved[ours]] for ours in ("tenant", "email"))
+    some = sa.select(sa.cast(dates.column, sa.Text), tenant, email)
+    rows = connection.execute(some.where(condition).limit(_SHOWN_ROWS)).all()
+    if not rows:
+        return 0, ""
+    counting = sa.select(sa.func.count()).select_from(dates.origin).where(condition)
+    count = connection.execute(counting).scalar_one()
+    first = "; ".join(", ".join(_shown_cell(cell) for cell in row) for row in rows)
+    return (
+        count,
+        f"{count} row{'s' if count > 1 else ''} ({first}{'; …' if count > _SHOWN_ROWS else ''})",
+    )
+
+
+def _shown_cell(cell: object) -> str:
+    return "null" if cell is None else quoted(str(cell))
 
 
 def read_rows(warehouse: Warehouse, source: Source) -> list[dict[str, object]]:
@@ -343,15 +469,15 @@ def read_blocks(
 ) -> Iterator[tuple[Sequence[str], Sequence[Sequence[object]]]]:
     """The rows of one day, or all rows of a current table (`roster_date` None), in blocks.
 
-    Each block has our names of the columns, and its rows exactly as the driver returned them.
+    With the rows of a day come those whose date cannot be read. If there are any, the blocks have a
+    column `unreadable_date`: their date as text, empty for null; null in the rows of the day. Each
+    block has our names of the columns, and its rows exactly as the driver returned them.
     Raises Misconfigured if the source cannot be read, or if it has a roster_date column and
     `roster_date` is None, or the other way round; Unavailable if the connection is lost half-way.
     """
     with warehouse_connection(warehouse, source) as connection:
         resolved = resolve_columns(connection, source)
         statement = _statement(connection, source, resolved, roster_date)
-        if statement is None:
-            return
         names = statement.selected_columns.keys()
         under_way = False
         try:
@@ -364,24 +490,26 @@ def read_blocks(
 
 
 def _statement(
-    connection: Connection, source: Source, resolved: dict[str, str], day: date | None
-) -> sa.Select[*tuple[object, ...]] | None:
-    """What to select; None if the roster has no rows for any day."""
-    origin = source.origin(dict.fromkeys(resolved.values()))
-    wanted = {ours: theirs for ours, theirs in resolved.items() if ours != "roster_date"}
-    statement = sa.select(*labelled(origin, wanted))
-    theirs = resolved.get("roster_date")
-    if day is None and theirs is None:
-        return statement
+    connection: Connection, source: Source, resolved: Mapping[str, str], day: date | None
+) -> sa.Select[*tuple[object, ...]]:
+    dated = "roster_date" in resolved
+    if day is None and not dated:
+        return sa.select(*labelled(source.origin(dict.fromkeys(resolved.values())), resolved))
     if day is None:
         raise Misconfigured(
             f"The {source.shown} has a roster_date column, so it is read one day at a time and "
             "a day must be chosen; for a current table, leave that column out with a query."
         )
-    if theirs is None:
+    if not dated:
         raise Misconfigured(
             f"The {source.shown} has no roster_date column, so it has no roster for {day}; add the "
             f"column, or map it in the setting `{source.mapping_setting}`."
         )
-    found = newest_day(connection, source, resolved)
-    return statement.where(of_day(origin.c[theirs], found.form, day)) if found else None
+    dates = _read_dates(connection, source, resolved)
+    wanted = {ours: theirs for ours, theirs in resolved.items() if ours != "roster_date"}
+    statement, undated = sa.select(*labelled(dates.origin, wanted)), dates.undated()
+    if not _undated_rows(connection, dates)[0]:
+        return statement.where(dates.of_day(day))
+    text = sa.func.coalesce(sa.func.substring(dates.as_text, 1, _LONGEST_DATE), "")
+    shown = sa.case((undated, text)).label("unreadable_date")
+    return statement.add_columns(shown).where(sa.or_(dates.of_day(day), undated))

@@ -61,14 +61,18 @@ class RunOpeningSensor(BaseSensorOperator):
 
 
 def _roster(workspace: Workspace, context: Context) -> RosterState:
-    from bulkgrants.rosters.warehouse import has_partitions, newest_partition  # noqa: PLC0415 - heavy
+    from bulkgrants.rosters.warehouse import roster_days  # noqa: PLC0415 - heavy
 
-    source, warehouse = workspace.roster(), workspace.warehouse()
-    zone, now = context["dag"].timezone, utc_now()
+    dag_run, zone, now = context["dag_run"], context["dag"].timezone, utc_now()
+    logical = context.get("logical_date") or now
+    today = now.astimezone(zone).date()
+    days = roster_days(workspace.warehouse(), workspace.roster(), today)
     return RosterState(
-        day=(context.get("logical_date") or now).astimezone(zone).date(),
-        today=now.astimezone(zone).date(),
-        exact=context["dag_run"].run_type in _EXACT_RUN_TYPES,
-        dated=has_partitions(warehouse, source),
-        newest=newest_partition(warehouse, source),
+        day=logical.astimezone(zone).date(),
+        today=today,
+        exact=dag_run.run_type in _EXACT_RUN_TYPES,
+        dated=days is not None,
+        newest=days.newest if days else None,
+        overdue=now - (dag_run.run_after or logical),
+        undated=days.undated if days else "",
     )

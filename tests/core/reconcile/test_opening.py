@@ -1,11 +1,11 @@
 """What a run may do, given the roster that there is."""
 
-from datetime import date
+from datetime import date, timedelta
 from itertools import product
 
 import pytest
 
-from bulkgrants.errors import Misconfigured, Unavailable
+from bulkgrants.errors import Unavailable
 from bulkgrants.model import Mode
 from bulkgrants.reconcile.opening import Admission, RosterState, admit
 
@@ -19,8 +19,11 @@ NOT_YET = (
 )
 
 
-def state(day=D2, today=D2, *, exact=True, dated=True, newest=D2) -> RosterState:
-    return RosterState(day=day, today=today, exact=exact, dated=dated, newest=newest)
+def state(day=D2, today=D2, *, exact=True, dated=True, newest=D2, hours=0, undated=""):
+    return RosterState(
+        day, today, exact=exact, dated=dated, newest=newest, overdue=timedelta(hours=hours),
+        undated=undated,
+    )  # fmt: skip
 
 
 CASES = [
@@ -38,8 +41,13 @@ CASES = [
     # a current table
     (state(dated=False, newest=None), None, Admission(None, Mode.APPLY, "")),
     (state(dated=False, newest=None), D3, Admission(None, Mode.APPLY, "")),
-    (state(D1, dated=False, newest=None), None, Admission(None, Mode.AUDIT, CURRENT)),
-    (state(D1, exact=False, dated=False, newest=None), None, Admission(None, Mode.APPLY, "")),
+    (state(D1, dated=False, newest=None, hours=23.9), None, Admission(None, Mode.APPLY, "")),
+    (state(D1, dated=False, newest=None, hours=24), None, Admission(None, Mode.AUDIT, CURRENT)),
+    (
+        state(D1, exact=False, dated=False, newest=None, hours=99),
+        None,
+        Admission(None, Mode.APPLY, ""),
+    ),
     (state(D3, dated=False, newest=None), None, Admission(None, Mode.APPLY, "")),
 ]
 
@@ -65,10 +73,18 @@ def test_a_partition_that_is_not_there_yet_is_waited_for():
 
 
 @pytest.mark.parametrize("exact", [True, False])
-def test_a_dated_roster_without_partitions_needs_a_person(exact):
-    with pytest.raises(Misconfigured) as error:
+def test_a_dated_roster_that_was_emptied_is_waited_for(exact):
+    with pytest.raises(Unavailable) as waiting:
         admit(Mode.APPLY, state(exact=exact, newest=None), None)
-    assert str(error.value) == "The roster has no partition; load one."
+    assert str(waiting.value) == (
+        "The roster has no partition; load one, and this task will continue by itself."
+    )
+
+
+def test_a_run_that_waits_says_which_rows_may_be_those_that_it_waits_for():
+    with pytest.raises(Unavailable) as waiting:
+        admit(Mode.APPLY, state(day=D3, today=D3, undated='1 row ("3.3.", "t", "a")'), None)
+    assert str(waiting.value) == f'{NOT_YET} No date can be read in 1 row ("3.3.", "t", "a").'
 
 
 def test_a_roster_older_than_the_newest_applied_one_is_never_applied():

@@ -31,7 +31,7 @@ def chunk(*rows, dtype="object"):
     frame = pd.DataFrame(
         {
             name: pd.Series([row.get(name) for row in rows], dtype=dtype)
-            for name in ("tenant", "email", "provider", "credential", "scopes")
+            for name in ("tenant", "email", "provider", "credential", "scopes", "unreadable_date")
             if any(name in row for row in rows) or name in {"tenant", "email"}
         }
     )
@@ -132,6 +132,8 @@ BAD = [
     (row(scopes=[1]), "unreadable_scopes", "google", "ann@acme.example.com", "array of texts"),
     (row(scopes={"a": 1}), "unreadable_scopes", "google", "ann@acme.example.com", "(dict)"),
     (row(scopes="openid"), "unreadable_scopes", "google", "ann@acme.example.com", "identity"),
+    (row(unreadable_date=""), "unreadable_date", "google", "ann@acme.example.com", "cell is empty"),
+    (row(unreadable_date="5 Feb"), "unreadable_date", "google", "ann@acme.example.com", '"5 Feb"'),
 ]  # fmt: skip
 
 
@@ -149,7 +151,9 @@ def test_every_reason_that_a_single_row_can_have_is_tried():
     assert {RejectReason(reason) for _, reason, *_ in BAD} == set(RejectReason) - of_pairs
 
 
-def test_a_row_with_several_faults_names_its_tenant_first():
+def test_a_row_with_several_faults_names_its_date_first_and_then_its_tenant():
+    undated = only_reject(row("nobody", None, scopes=3, unreadable_date="5 Feb"))
+    assert (undated["reason"], undated["provider"]) == ("unreadable_date", None)
     assert only_reject(row(None, None, scopes=3))["reason"] == "empty_tenant"
     assert only_reject(row(email=None, credential="x"))["reason"] == "unknown_credential"
 

@@ -7,11 +7,7 @@ from sqlalchemy import create_engine, event, text
 
 from bulkgrants.errors import Misconfigured, Unavailable
 from bulkgrants.rosters.read import read_chunks
-from bulkgrants.rosters.warehouse import (
-    has_partitions,
-    newest_partition,
-    roster_source,
-)
+from bulkgrants.rosters.warehouse import MOST_UNDATED, roster_days, roster_source
 
 ROSTER = roster_source("roster")
 JAN_30, JAN_31, FEB_1 = dt.date(2026, 1, 30), dt.date(2026, 1, 31), dt.date(2026, 2, 1)
@@ -21,6 +17,10 @@ def emails(engine, source, day=None, **options):
     return [
         email for chunk in read_chunks(engine, source, day, **options) for email in chunk["email"]
     ]
+
+
+def newest_day(engine, source=ROSTER, today=FEB_1):
+    return roster_days(engine, source, today).newest
 
 
 def of_type(kind):
@@ -55,11 +55,10 @@ def test_a_day_is_found_whatever_the_type_of_its_date(warehouse, kind):
                 text("INSERT INTO roster VALUES (:day, 't', :email)"),
                 {"day": value, "email": email},
             )
-    assert has_partitions(warehouse, ROSTER)
-    assert newest_partition(warehouse, ROSTER) == JAN_31
-    assert sorted(emails(warehouse, ROSTER, JAN_31)) == ["b", "c"]
-    assert emails(warehouse, ROSTER, JAN_30) == ["a"]
-    assert emails(warehouse, ROSTER, FEB_1) == []
+    assert newest_day(warehouse) == JAN_31
+    assert sorted(emails(warehouse, ROSTER, JAN_31)) == ["b", "c", "d"]
+    assert sorted(emails(warehouse, ROSTER, JAN_30)) == ["a", "d"]
+    assert emails(warehouse, ROSTER, FEB_1) == ["d"]
 
 
 def test_a_timestamp_with_a_zone_belongs_to_its_day_in_utc(postgres_url):
@@ -69,21 +68,20 @@ def test_a_timestamp_with_a_zone_belongs_to_its_day_in_utc(postgres_url):
             text("CREATE TABLE roster AS SELECT timestamptz '2026-01-31 20:00+00' AS roster_date,"
                  " 't' AS tenant, 'a' AS email")
         )  # fmt: skip
-    assert newest_partition(engine, ROSTER) == JAN_31
+    assert newest_day(engine) == JAN_31
     assert emails(engine, ROSTER, JAN_31) == ["a"]
     engine.dispose()
 
 
 def test_a_current_table_has_no_partitions(filled):
     engine = filled("tenant TEXT, email TEXT", ("t", "a"), ("t", "b"))
-    assert not has_partitions(engine, ROSTER)
-    assert newest_partition(engine, ROSTER) is None
+    assert roster_days(engine, ROSTER, FEB_1) is None
     assert emails(engine, ROSTER) == ["a", "b"]
 
 
 def test_an_empty_roster_has_no_newest_day_and_no_rows(filled):
     engine = filled("roster_date DATE, tenant TEXT, email TEXT")
-    assert newest_partition(engine, ROSTER) is None
+    assert newest_day(engine) is None
     assert emails(engine, ROSTER, JAN_31) == []
 
 
@@ -111,7 +109,7 @@ def test_a_query_is_read_like_a_table(filled):
     engine = filled("d DATE, t TEXT, m TEXT", (JAN_30, "t", "a:b"), (JAN_31, "t", "a%b"))
     query = "SELECT d AS roster_date, t AS tenant, m AS email FROM roster WHERE m LIKE 'a%' -- all;"
     source = roster_source(query)
-    assert newest_partition(engine, source) == JAN_31
+    assert newest_day(engine, source) == JAN_31
     assert emails(engine, source, JAN_30) == ["a:b"]
 
 
@@ -128,11 +126,11 @@ def test_a_missing_column_is_reported_with_those_that_exist(filled):
 def test_an_optional_column_that_is_mapped_must_be_there(filled):
     engine = filled("tenant TEXT, email TEXT")
     with pytest.raises(Misconfigured, match='no column "snapshot"'):
-        newest_partition(engine, roster_source("roster", {"roster_date": "snapshot"}))
+        newest_day(engine, roster_source("roster", {"roster_date": "snapshot"}))
 
 
 def test_a_missing_table_is_named_without_sql_or_login(warehouse):
-    for look in (has_partitions, newest_partition, lambda *args: list(read_chunks(*args, None))):
+    for look in (newest_day, lambda *args: list(read_chunks(*args, None))):
         with pytest.raises(Misconfigured) as caught:
             look(warehouse, ROSTER)
         assert 'roster table "roster"' in str(caught.value)
@@ -146,7 +144,7 @@ def test_a_broken_query_is_distinguished_from_a_missing_table(warehouse):
     with pytest.raises(
         Misconfigured, match=r"^The roster query at .* cannot be read \(\w+: .*nope"
     ):
-        has_partitions(warehouse, roster_source("SELECT nope(1) AS email"))
+        newest_day(warehouse, roster_source("SELECT nope(1) AS email"))
 
 
 def test_a_table_that_may_not_be_read_says_so(postgres_url):
@@ -157,7 +155,7 @@ def test_a_table_that_may_not_be_read_says_so(postgres_url):
         connection.execute(text("CREATE ROLE analyst LOGIN PASSWORD 'hush-hush'"))
     engine = create_engine(admin.url.set(username="analyst", password="hush-hush"))
     with pytest.raises(Misconfigured, match="permission denied for table roster") as caught:
-        has_partitions(engine, ROSTER)
+        newest_day(engine)
     assert "hush" not in str(caught.value)
     engine.dispose()
     admin.dispose()
@@ -172,24 +170,126 @@ def test_a_table_that_may_not_be_read_says_so(postgres_url):
 )
 def test_an_unreachable_warehouse_is_named_without_login(url):
     with pytest.raises(Misconfigured, match="cannot be reached") as caught:
-        newest_partition(create_engine(url), ROSTER)
+        newest_day(create_engine(url))
     assert "hush" not in str(caught.value)
     assert "zoe" not in str(caught.value)
 
 
-@pytest.mark.parametrize("value", ["latest", "20260131x", ""])
-def test_a_newest_date_that_is_not_a_date_is_quoted(filled, value):
-    engine = filled("roster_date TEXT, tenant TEXT, email TEXT", (value, "t", "a"))
-    with pytest.raises(
-        Misconfigured, match=rf"is '{value}', which is not a date.*`roster_columns`"
-    ):
-        newest_partition(engine, ROSTER)
+DATED_TEXT = "roster_date TEXT, tenant TEXT, email TEXT"
 
 
-def test_a_date_written_as_a_number_is_refused(filled):
-    engine = filled("roster_date INTEGER, tenant TEXT, email TEXT", (20260131, "t", "a"))
-    with pytest.raises(Misconfigured, match="is 20260131, which is not a date"):
-        newest_partition(engine, ROSTER)
+@pytest.mark.parametrize("value", ["latest", "20260131x", "", "2026-W05-6", "31.01.2026"])
+def test_a_roster_without_any_date_that_can_be_read_is_refused_with_a_few_rows(filled, value):
+    engine = filled(DATED_TEXT, *[(value, "t", f"{name}@acme.example.com") for name in "abcd"])
+    with pytest.raises(Misconfigured, match="`roster_columns`") as caught:
+        newest_day(engine)
+    assert f'4 rows ("{value}", "t", "a@acme.example.com"; "{value}", "t", ' in str(caught.value)
+    assert "d@acme" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "value", ["20260131", " 2026-01-31", "2026-01-31 ", "2026-01-31T23:59:59.999", "20260131T2359"]
+)
+def test_every_spelling_of_a_day_that_names_it_is_read(filled, value):
+    """Whatever is the newest day of the opening is found again when the rows are read."""
+    engine = filled(
+        DATED_TEXT, ("2026-01-30", "t", "a"), (value, "t", "b"), ("2026-01-31", "t", "c")
+    )
+    assert newest_day(engine) == JAN_31
+    assert sorted(emails(engine, ROSTER, JAN_31)) == ["b", "c"]
+    assert emails(engine, ROSTER, JAN_30) == ["a"]
+
+
+def test_a_date_written_as_a_number_is_read(filled):
+    definition = "roster_date INTEGER, tenant TEXT, email TEXT"
+    engine = filled(definition, (20260130, "t", "a"), (20260131, "t", "b"), (1769817600, "t", "c"))
+    days = roster_days(engine, ROSTER, FEB_1)
+    assert days.newest == JAN_31
+    assert days.undated == '1 row ("1769817600", "t", "c")'
+    assert sorted(emails(engine, ROSTER, JAN_31)) == ["b", "c"]
+
+
+def test_a_value_that_is_neither_date_nor_text_is_refused(postgres_url):
+    engine = create_engine(postgres_url)
+    source = roster_source("SELECT 20260131.5 AS roster_date, 't' AS tenant, 'a' AS email")
+    with pytest.raises(Misconfigured, match="which is not a date"):
+        newest_day(engine, source)
+    engine.dispose()
+
+
+def test_rows_without_a_readable_date_come_with_the_rows_of_every_day(filled):
+    engine = filled(
+        DATED_TEXT, ("2026-01-31", "t", "a"), (None, "t", "b"), ("5 Feb", "t", "c"),
+        ("2026-01-30", "t", "d"), ("2026-02-30", "t", "e"),
+    )  # fmt: skip
+    days = roster_days(engine, ROSTER, FEB_1)
+    assert days.newest == JAN_31
+    assert days.undated == '3 rows (null, "t", "b"; "5 Feb", "t", "c"; "2026-02-30", "t", "e")'
+    [chunk] = read_chunks(engine, ROSTER, JAN_31)
+    assert dict(zip(chunk["email"], chunk["unreadable_date"], strict=True)) == {
+        "a": None, "b": "", "c": "5 Feb", "e": "2026-02-30",
+    }  # fmt: skip
+
+
+def test_a_long_and_hostile_date_is_cut_where_it_is_shown(filled):
+    engine = filled(DATED_TEXT, ("2026-01-31", "t", "a"), ("\u202e" + "x" * 5000, "t", "b"))
+    assert len(roster_days(engine, ROSTER, FEB_1).undated) < 120
+    [chunk] = read_chunks(engine, ROSTER, JAN_31)
+    assert len(chunk["unreadable_date"].dropna().item()) == 80
+
+
+@pytest.mark.parametrize("kind", ["DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "TEXT"])
+def test_rows_after_today_are_an_error_that_names_them(warehouse, kind):
+    with warehouse.begin() as connection:
+        connection.execute(
+            text(f"CREATE TABLE roster (roster_date {kind}, tenant TEXT, email TEXT)")
+        )
+        for day in ("2026-01-31", "2026-02-01", "2062-02-01"):
+            connection.execute(text(f"INSERT INTO roster VALUES ('{day}', 't', 'ann')"))
+    with pytest.raises(Misconfigured) as caught:
+        newest_day(warehouse)
+    assert '1 row ("2062-02-01' in str(caught.value)
+    assert '"ann") for days after 2026-02-01' in str(caught.value)
+    with pytest.raises(Misconfigured, match=r'2 rows \("2026-02-01'):
+        newest_day(warehouse, today=JAN_31)
+
+
+@pytest.mark.parametrize("value", ["infinity", "-infinity"])
+def test_a_date_that_is_not_in_the_calendar_is_refused(postgres_url, value):
+    engine = create_engine(postgres_url)
+    source = roster_source(f"SELECT date '{value}' AS roster_date, 't' AS tenant, 'a' AS email")
+    with pytest.raises(Misconfigured, match="not in the calendar"):
+        newest_day(engine, source)
+    engine.dispose()
+
+
+def test_so_many_rows_without_a_date_are_refused_before_they_fill_the_ledger(warehouse):
+    with warehouse.begin() as connection:
+        connection.execute(text(f"CREATE TABLE roster ({DATED_TEXT})"))
+        connection.execute(
+            text("INSERT INTO roster VALUES ('2026-01-31', 't', 'a')"),
+        )
+        connection.execute(
+            text("INSERT INTO roster VALUES (NULL, 't', :email)"),
+            [{"email": str(number)} for number in range(MOST_UNDATED)],
+        )
+    assert newest_day(warehouse) == JAN_31
+    with warehouse.begin() as connection:
+        connection.execute(text("INSERT INTO roster VALUES ('soon', 't', 'z')"))
+    for look in (newest_day, lambda engine: emails(engine, ROSTER, JAN_31)):
+        with pytest.raises(Misconfigured, match=f"{MOST_UNDATED + 1} rows .*leave them out"):
+            look(warehouse)
+
+
+def test_a_column_with_a_different_text_in_every_row_is_not_a_date(warehouse):
+    with warehouse.begin() as connection:
+        connection.execute(text(f"CREATE TABLE roster ({DATED_TEXT})"))
+        connection.execute(
+            text("INSERT INTO roster VALUES (:number, 't', 'a')"),
+            [{"number": f"n{number}"} for number in range(20_001)],
+        )
+    with pytest.raises(Misconfigured, match="more than 20000 different values"):
+        newest_day(warehouse)
 
 
 def test_a_roster_of_days_is_never_read_as_a_whole(filled):

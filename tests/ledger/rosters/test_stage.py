@@ -8,12 +8,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import create_engine, select, text
 
-from bulkgrants.errors import Superseded
+from bulkgrants.errors import Superseded, Unavailable
 from bulkgrants.ledger.rights import writing
 from bulkgrants.ledger.tables import entries, leases, rejects
 from bulkgrants.model import Provider, Tenant
-from bulkgrants.rosters.read import Staged, read_chunks, stage_roster
-from bulkgrants.rosters.warehouse import roster_source
+from bulkgrants.rosters.read import Staged, read_chunks, read_roster, stage_roster
+from bulkgrants.rosters.warehouse import roster_source, tenants_source
 from support.ledgers import NOW, entry, opened, put
 
 CALENDAR = "https://www.googleapis.com/auth/calendar"
@@ -101,6 +101,29 @@ def test_valid_rows_become_entries_and_others_rejects(ledger, run):
     assert (bad["reason"], bad["provider"], bad["mailbox"], bad["email"]) == (
         "bad_address", "google", None, "no address",
     )  # fmt: skip
+
+
+def test_a_row_without_a_readable_date_is_rejected_and_its_mailbox_is_left_alone(ledger, run):
+    staged = stage(
+        ledger,
+        run,
+        row("acme", "ann@acme.example.com", unreadable_date=None),
+        row("acme", "Bob@acme.example.com", unreadable_date=""),
+        row("nobody", "eve@acme.example.com", unreadable_date="5 Feb"),
+        row("acme", "no address", unreadable_date="5 Feb"),
+        row("acme", "Ann@acme.example.com", unreadable_date="5 Feb"),
+        size=10,
+    )
+    assert staged == Staged(entries=1, rejected=4, read=5)
+    assert [entry["email"] for entry in kept(ledger)] == ["ann@acme.example.com"]
+    found = rejected(ledger, run)
+    assert {reject["reason"] for reject in found} == {"unreadable_date"}
+    assert [(reject["provider"], reject["mailbox"]) for reject in found] == [
+        ("google", "bob@acme.example.com"), (None, "eve@acme.example.com"), ("google", None),
+        ("google", "ann@acme.example.com"),
+    ]  # fmt: skip
+    assert "is empty" in found[0]["sentence"]
+    assert '"5 Feb", which is not a day' in found[1]["sentence"]
 
 
 def test_text_that_copy_would_misread_arrives_as_it_was(ledger, run):
@@ -206,6 +229,40 @@ def test_a_failure_half_way_leaves_the_former_roster_staged(ledger, run):
     with pytest.raises(OSError):  # noqa: PT011 - our own, above
         stage_chunks(ledger, run, broken())
     assert [entry["email"] for entry in kept(ledger)] == ["a@acme.example.com"]
+
+
+@pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("definition", "insert", "day"),
+    [
+        ("tenant, email", None, None),
+        ("roster_date, tenant, email", "('2026-03-02', 'acme', 'a@acme.example.com')", True),
+        ("roster_date, tenant, email", "(NULL, 'acme', 'a@acme.example.com')", True),
+    ],
+)
+def test_a_roster_without_rows_for_the_run_is_an_error_and_leaves_the_former_one_staged(
+    ledger, tmp_path, definition, insert, day
+):
+    warehouse = create_engine(f"sqlite:///{tmp_path / 'warehouse.db'}")
+    with warehouse.begin() as connection:
+        connection.execute(text(f"CREATE TABLE roster ({definition})"))
+        connection.execute(
+            text("CREATE TABLE tenants (tenant, provider, credential, secret_conn_id, scopes)")
+        )
+        connection.execute(
+            text(f"INSERT INTO tenants VALUES ('acme', 'google', 'sa', 'google_sa', '{CALENDAR}')")
+        )
+        if insert:
+            connection.execute(text(f"INSERT INTO roster VALUES {insert}"))
+    run = opened(ledger, "first", application="app", roster_date=NOW.date() if day else None)
+    stage(ledger, run, row("acme", "b@acme.example.com"))
+    with pytest.raises(Unavailable, match="has no rows"):
+        read_roster(
+            ledger, warehouse, run,
+            roster=roster_source("roster"), tenants=tenants_source("tenants"), now=NOW,
+        )  # fmt: skip
+    assert [entry["email"] for entry in kept(ledger)] == ["b@acme.example.com"]
+    warehouse.dispose()
 
 
 def test_entries_that_another_process_stages_meanwhile_are_noticed(postgres_url):
