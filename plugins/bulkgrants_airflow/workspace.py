@@ -9,6 +9,7 @@ from functools import cached_property
 
 from airflow.sdk import Context
 
+from bulkgrants.credentials.application import require_application
 from bulkgrants.credentials.secrets import fingerprint_key
 from bulkgrants.ledger.budgets import Budget
 from bulkgrants.ledger.database import Ledger, open_ledger, require_current
@@ -92,6 +93,18 @@ class Workspace:
             base_url=self.nylas.base_url,
             redirect_uri=self.settings.consent_redirect_uri,
             key=self.state_key,
+        )
+
+    def require_application(self) -> None:
+        """Make sure that the API key is the one of `application`; every run does so once, first.
+
+        Sends one call, or a few if the key may not read its application.
+        """
+        require_application(
+            self.patient_sender(),
+            self.ledger,
+            application=self.application,
+            connection=self.nylas.name,
         )
 
     def patient_sender(self) -> PatientSender:

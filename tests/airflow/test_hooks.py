@@ -301,6 +301,16 @@ def test_the_test_button_says_yes(standin, nylas_default):
     assert NylasHook().test_connection() == (True, f"{host} accepts the API key.")
 
 
+def test_the_test_button_says_no_to_the_key_of_another_application(standin, connect):
+    connect(
+        "nylas_default", conn_type="nylas", host=standin.base_url, password=standin.api_key,
+        extra={"client_id": "another"},
+    )  # fmt: skip
+    accepted, sentence = NylasHook().test_connection()
+    assert not accepted
+    assert "The API key of the connection belongs to the application" in sentence
+
+
 def test_the_test_button_says_no_in_one_sentence(standin, reach):
     reach(standin.base_url)
     accepted, sentence = NylasHook().test_connection()

@@ -69,6 +69,12 @@ def states(run) -> dict[str, str]:
     return found
 
 
+def writes(standin) -> dict[str, int]:
+    """How often each route was called that changes something at Nylas."""
+    routes = standin.control.requests_by_route()
+    return {route: calls for route, calls in routes.items() if not route.startswith("GET ")}
+
+
 def last_report(airflow: Airflow) -> str:
     return airflow.ask("SELECT report FROM runs ORDER BY id DESC LIMIT 1")[0][0]
 
@@ -244,6 +250,13 @@ def wrong_key(connect, standin, _airflow):
     connect("nylas_default", conn_type="nylas", host=standin.base_url, password="no", extra=extra)
 
 
+def wrong_application(connect, standin, _airflow):
+    connect(
+        "nylas_default", conn_type="nylas", host=standin.base_url, password=standin.api_key,
+        extra={"client_id": "another-application"},
+    )  # fmt: skip
+
+
 def unreadable_key(connect, _standin, _airflow):
     connect("google_sa", conn_type="google_cloud_platform", extra={"keyfile_dict": '{"type": "x'})
 
@@ -257,6 +270,10 @@ def no_roster(_connect, _standin, airflow):
     [
         (wrong_key, "register_credentials", ["API key", "nylas_default"]),
         (wrong_key, "reconcile_grants", ["API key", "nylas_default"]),
+        (wrong_application, "register_credentials", ["nylas_default", "another-application"]),
+        (wrong_application, "reconcile_grants", ["nylas_default", "another-application"]),
+        (wrong_application, "audit_grants", ["nylas_default", "another-application"]),
+        (wrong_application, "onboard_tenants", ["nylas_default", "another-application"]),
         (unreadable_key, "register_credentials", ["google_sa", "keyfile_dict"]),
         (no_roster, "reconcile_grants", ["roster"]),
     ],
@@ -267,8 +284,9 @@ def test_what_a_person_must_fix_is_one_clear_sentence(
     from airflow.dag_processing.dagbag import DagBag
 
     airflow.roster(("acme", "a@acme.example.com"))
-    if dag_id == "reconcile_grants":
+    if dag_id != "register_credentials":
         airflow.run("register_credentials")
+    before = writes(standin)
     breakage(connect, standin, airflow)
     dag = DagBag(str(REPOSITORY / "dags")).dags[dag_id]
     for task in dag.tasks:
@@ -280,3 +298,5 @@ def test_what_a_person_must_fix_is_one_clear_sentence(
     assert len(errors) == 1, printed
     assert all(word in errors[0] for word in words), errors
     assert key_file["private_key"][40:80] not in printed
+    assert writes(standin) == before
+    assert airflow.ask("SELECT run_id FROM leases WHERE run_id IS NOT NULL") == []

@@ -38,6 +38,11 @@ def test_connectors(sdk):
     assert sdk.connectors.list().data == []
 
 
+def test_the_application_of_the_key(sdk, server):
+    found = sdk.applications.info().data
+    assert found.application_id == server.standin.config.client_id
+
+
 def test_credentials(sdk, sdk_credential):
     creds = sdk.connectors.credentials
     found = creds.find("google", sdk_credential)

@@ -29,7 +29,15 @@ from sqlalchemy import (
 )
 
 from bulkgrants.errors import Unavailable
-from bulkgrants.ledger.database import Cell, Reading, insert_frame, insert_rows, upsert
+from bulkgrants.ledger.database import (
+    Cell,
+    Ledger,
+    Reading,
+    insert_frame,
+    insert_rows,
+    reading,
+    upsert,
+)
 from bulkgrants.ledger.rights import Writing
 from bulkgrants.ledger.tables import entries, grants, observed, rejects
 from bulkgrants.model import BatchClaim, Candidate, Grant, GrantStatus, Hold, RejectReason, Run
@@ -260,6 +268,18 @@ def may_authenticate(
         )
     ).one_or_none()
     return row is None or (bool(row.owned) and row.credential_id == credential_id)
+
+
+def known_grants(ledger: Ledger, application: str, limit: int) -> list[tuple[str, str]]:
+    """Mailbox and id of owned grants that were there when last looked; the newest ones first."""
+    with reading(ledger) as connection:
+        rows = connection.execute(
+            select(grants.c.email, grants.c.grant_id)
+            .where(grants.c.application == application, grants.c.owned, grants.c.gone_at.is_(None))
+            .order_by(grants.c.updated_at.desc(), grants.c.email)
+            .limit(limit)
+        )
+        return [(row.email, row.grant_id) for row in rows]
 
 
 def clear_listing(write: Writing[Run]) -> None:

@@ -208,6 +208,31 @@ def _page(model: type[M], convert: Callable[[M], T], limit: int) -> Callable[[by
     return parse
 
 
+def _sole(value: object) -> object:
+    """The object itself, or the only one of a list."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    return value if isinstance(value, dict) else {}
+
+
+class _Application(BaseModel):
+    application_id: _OptionalText = None
+
+
+class _ApplicationAnswer(BaseModel):
+    data: Annotated[_Application, BeforeValidator(_sole)] = _Application()
+
+
+def get_application() -> Call[str | None]:
+    """The id of the application that the API key belongs to; None if the answer does not have it.
+
+    The path and the field are those of `applications.info()` in the official Python SDK, 6.18.
+    """
+    return Call(
+        "GET", "/v3/applications", lambda body: _read(_ApplicationAnswer, body).data.application_id
+    )
+
+
 def list_connectors(limit: int) -> Call[Page[Connector]]:
     """The application's connectors; there is at most one for each provider."""
     return Call(

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from hmac import compare_digest
 from typing import Literal
 
-from nylas_standin.api import connect_auth, connectors, credentials, custom_auth, grants
+from nylas_standin.api import (
+    applications,
+    connect_auth,
+    connectors,
+    credentials,
+    custom_auth,
+    grants,
+)
 from nylas_standin.api.calls import Call
 from nylas_standin.api.envelopes import (
     ApiError,
@@ -49,6 +56,7 @@ class Route:
 
 _CREDS = "/v3/connectors/{provider}/creds"
 ROUTES = (
+    Route("GET", "/v3/applications", "applications", applications.get),
     Route("GET", "/v3/connectors", "connectors", connectors.list_all),
     Route("POST", "/v3/connectors", "connectors", connectors.create),
     Route("GET", "/v3/connectors/{provider}", "connectors", connectors.get),

@@ -25,6 +25,9 @@ class Switches:
     limit_max: int = 200
     limit_outside: Literal["clamp", "refuse"] = "clamp"
 
+    application_status: Literal[200, 401, 403, 404] = 200
+    application_in_list: bool = False
+
     duplicate_connector_status: int = 400
     partial_settings: Literal["drop", "refuse"] = "drop"
     connector_delete_grants: Literal["invalidate", "remove"] = "invalidate"

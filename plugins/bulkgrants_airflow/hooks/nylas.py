@@ -82,11 +82,14 @@ class NylasHook(HttpHook):
         return _understand(call, reply, nylas)
 
     def test_connection(self) -> tuple[bool, str]:
-        """Whether Nylas accepts the API key, and a sentence, for the Test button in Airflow."""
+        """Whether the API key is accepted and the application's; for the Test button in Airflow."""
+        from bulkgrants.credentials.application import confirm_application  # noqa: PLC0415 - heavy
+
         try:
             # The API server tests under an id that it makes up, which means nothing to the reader.
             self.nylas = nylas_connection(self.nylas_conn_id, name="connection")
             self.send(list_connectors(limit=1))
+            confirm_application(self, application=self.nylas.client_id, connection=self.nylas.name)
         except BulkgrantsError as error:
             return False, str(error)
         return True, f"{self.nylas.host} accepts the API key."

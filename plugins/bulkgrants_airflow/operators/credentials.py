@@ -83,7 +83,10 @@ class CredentialReference:
 
 
 class ListCredentialsOperator(BaseOperator):
-    """Reads the tenants table, and lists each credential that an enabled row names."""
+    """Reads the tenants table, and lists each credential that an enabled row names.
+
+    Fails if the API key is that of another application than its connection names.
+    """
 
     def execute(self, context: Context) -> list[dict[str, str]]:  # noqa: ARG002 - Airflow's interface
         """References `{"provider", "name", "secret_conn_id", "microsoft_tenant"}`, each once."""
@@ -92,6 +95,7 @@ class ListCredentialsOperator(BaseOperator):
         with saying_clearly():
             workspace = Workspace.open()
             tenants = read_tenants(workspace.warehouse(), workspace.tenants())
+            workspace.require_application()
         wanted = {CredentialReference.of(tenant) for tenant in tenants if tenant.enabled}
         return [reference.shown() for reference in sorted(wanted)]
 

@@ -28,7 +28,8 @@ class TakeUpTenantsOperator(BaseOperator):
     """Reads the tenants table, and holds for this run the tenants that are not ready.
 
     A tenant that another run has taken up stays with that run. A tenant whose admin refused is
-    taken up only if the param `tenants` names it.
+    taken up only if the param `tenants` names it. Fails if the API key is that of another
+    application than its connection names.
     """
 
     def execute(self, context: Context) -> list[dict[str, object]]:
@@ -41,6 +42,7 @@ class TakeUpTenantsOperator(BaseOperator):
             source = workspace.tenants()
             listed = read_tenants(workspace.warehouse(), source)
             require_known(names, listed, source)
+            workspace.require_application()
             taken = take_up(
                 workspace.ledger,
                 workspace.application,

@@ -7,10 +7,11 @@ from typing import Any
 
 from airflow.sdk import BaseSensorOperator, Context, PokeReturnValue
 
-from bulkgrants.errors import Retriable
-from bulkgrants.model import Mode, RunKind
+from bulkgrants.errors import Fatal, Retriable
+from bulkgrants.model import Mode, Run, RunKind
 from bulkgrants.ports import utc_now
 from bulkgrants.reconcile.opening import RosterState, open_run, selection_of
+from bulkgrants.reconcile.report import close_run
 from bulkgrants_airflow.operators.base import saying_clearly
 from bulkgrants_airflow.workspace import Workspace, run_key
 
@@ -23,7 +24,8 @@ class RunOpeningSensor(BaseSensorOperator):
 
     `kind` is `reconcile` or `audit`; the ledger records it. The sensor reads the params `tenants`,
     `mailbox` and `dry_run`, if the DAG has them. A run whose roster is not the newest opens as
-    well, and says that it will do nothing.
+    well, and says that it will do nothing. Fails if the API key is that of another application
+    than its connection names.
     """
 
     template_fields: Sequence[str] = ()
@@ -48,6 +50,7 @@ class RunOpeningSensor(BaseSensorOperator):
                     roster=_roster(workspace, context),
                     now=utc_now(),
                 )
+                _require_application(workspace, run)
             except Retriable as error:
                 self.log.info("Still waiting: %s", error)
                 return PokeReturnValue(is_done=False)
@@ -58,6 +61,20 @@ class RunOpeningSensor(BaseSensorOperator):
         if self.kind == RunKind.AUDIT:
             return Mode.AUDIT
         return Mode.DRY_RUN if params.get("dry_run") else Mode.APPLY
+
+
+def _require_application(workspace: Workspace, run: Run) -> None:
+    """Check the key once the run has its lease; a run that ends here is closed, for the next one.
+
+    The lease comes first, so that a run that waits for it makes no API call each minute.
+    """
+    if run.mode_reason:
+        return
+    try:
+        workspace.require_application()
+    except Fatal:
+        close_run(workspace.ledger, run, utc_now())
+        raise
 
 
 def _roster(workspace: Workspace, context: Context) -> RosterState:

@@ -46,6 +46,22 @@ def test_grants_are_listed_oldest_first_in_the_largest_pages():
     assert call.subject is Subject.APPLICATION
 
 
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        ({"application_id": "app-1", "region": "us"}, "app-1"),
+        ([{"application_id": "app-1"}], "app-1"),
+        ([{"application_id": "app-1"}, {"application_id": "app-2"}], None),
+        ([], None),
+        ({"application_id": 7}, None),
+        ({"id": "app-1"}, None),
+        (None, None),
+    ],
+)
+def test_the_keys_application_is_read_or_unknown(data, found):
+    assert calls.get_application().parse(json.dumps({"data": data}).encode()) == found
+
+
 def test_grants_are_filtered_by_mailbox():
     assert calls.list_grants(email="ann@acme.example").query["email"] == "ann@acme.example"
 
