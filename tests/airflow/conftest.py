@@ -71,6 +71,7 @@ def standin(_served) -> Iterator[StandIn]:
     """The stand-in, reset, on a free port of this machine."""
     one = StandIn(_served.base_url, _served.api_key, _served.standin.config.client_id)
     one.control.reset()
+    one.control.set_switches(unknown_query="refuse")  # we send none
     yield one
     one.control.close()
 

@@ -189,6 +189,7 @@ def make_world(server: Running) -> Iterator[Callable[[Engine], World]]:
 
         def make(engine: Engine) -> World:
             control.reset()
+            control.set_switches(unknown_query="refuse")  # we send none
             control.set_limiter(policy="none")
             return World(engine, server, control, _credential(server))
 

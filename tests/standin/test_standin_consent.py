@@ -46,7 +46,8 @@ def test_a_good_link_redirects_to_the_consent_screen_without_a_key(link):
     ],
     ids=str,
 )
-def test_a_bad_link_gets_the_error_envelope_and_never_a_redirect(link, wrong):
+def test_a_bad_link_gets_the_error_envelope_and_never_a_redirect(link, control, wrong):
+    control.put("/switches", json={"unknown_query": "refuse"})
     answer = link(**wrong)
     assert answer.status_code == 400
     assert set(answer.json()) == {"request_id", "error"}

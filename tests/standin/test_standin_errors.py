@@ -88,7 +88,8 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: f"{case[0]} {case[1]}")
-def test_a_bad_request_is_refused_in_the_error_envelope(api, google, case):
+def test_a_bad_request_is_refused_in_the_error_envelope(api, control, google, case):
+    control.put("/switches", json={"unknown_query": "refuse"})
     method, path, body, status, kind = case
     answer = api.request(method, path, json=body)
     assert (answer.status_code, answer.json()["error"]["type"]) == (status, kind)
@@ -161,13 +162,38 @@ def test_errors_have_bare_types_if_the_switch_says_so(api, control):
     assert api.get("/v3/grants/none").json()["error"]["type"] == "not_found_error"
 
 
-def test_unknown_names_are_ignored_if_the_switches_say_so(api, control):
-    control.put("/switches", json={"unknown_fields": "ignore", "unknown_query": "ignore"})
+def test_misspelt_parameters_are_ignored_as_the_api_probably_does(api, google):
+    """The official Node SDK sends `createdAt` as a value of sort_by."""
+    for name in ("first", "second"):
+        body = {
+            "credential_type": "connector",
+            "credential_data": APPLICATION | {"client_id": name},
+        }
+        assert api.post(CREDS, json=body | {"name": name}).status_code == 201
+    plain = api.get(CREDS).json()["data"]
+    for query in ("sort_by=createdAt", "sortBy=created_at", "sort_by=", "colour=red&colour=blue"):
+        answer = api.get(f"{CREDS}?{query}")
+        assert (answer.status_code, answer.json()["data"]) == (200, plain)
+        assert api.get(f"/v3/grants?{query}").status_code == 200
+    assert api.get("/v3/grants?colour=red&limit=3").json()["limit"] == 3
+
+
+def test_a_connector_is_changed_by_put_as_by_patch(api, control, google):
+    """The official Node SDK sends PUT."""
+    answer = api.put("/v3/connectors/google", json={"name": "by-put"})
+    assert (answer.status_code, answer.json()["data"]["name"]) == (200, "by-put")
+    assert api.get("/v3/connectors/google").json()["data"]["name"] == "by-put"
+    assert api.put("/v3/connectors/google", json={"provider": "google"}).status_code == 400
+    control.put("/switches", json={"connector_put": "refuse"})
+    assert api.put("/v3/connectors/google", json={"name": "n"}).status_code == 404
+
+
+def test_unknown_fields_are_ignored_if_the_switch_says_so(api, control):
+    control.put("/switches", json={"unknown_fields": "ignore"})
     body = {"provider": "google", "x": 1, "settings": APPLICATION | {"y": [2]}}
     answer = api.post("/v3/connectors", json=body)
     assert answer.status_code == 201
     assert answer.json()["data"]["settings"] == {"client_id": "a"}
-    assert api.get("/v3/grants?colour=red&limit=3").json()["limit"] == 3
 
 
 def test_a_limit_out_of_range_is_an_error_if_the_switch_says_so(api, control):

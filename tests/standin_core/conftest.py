@@ -27,6 +27,7 @@ def sender(_served) -> Iterator[HttpxSender]:
     """A sender to a stand-in that has just been reset."""
     one = HttpxSender(_served.base_url, _served.api_key)
     one.control.reset()
+    one.control.set_switches(unknown_query="refuse")  # we send none
     yield one
     one.close()
 

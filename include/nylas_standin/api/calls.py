@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import Literal
 from urllib.parse import parse_qsl
 
 from pydantic import JsonValue
@@ -49,7 +50,10 @@ class Call:
             raise ApiError(400, ".invalid_request_payload", "The body is not valid JSON.") from None
 
     def query(self, known: frozenset[str], switches: Switches) -> dict[str, str]:
-        """The query parameters; raises ApiError for one that is unknown or given twice."""
+        """The known query parameters; raises ApiError for one that is given twice.
+
+        `unknown_query` decides whether others are refused or ignored.
+        """
         found: dict[str, str] = {}
         for name, value in parse_qsl(self.query_string, keep_blank_values=True):
             if name not in known:
@@ -79,6 +83,14 @@ def one_of(query: dict[str, str], name: str, values: frozenset[str]) -> str | No
         expected = ", ".join(sorted(values))
         raise invalid_query(f"Query parameter '{name}' must be one of: {expected}.")
     return text
+
+
+def sorting(query: dict[str, str], switches: Switches) -> Literal["created_at", "updated_at"]:
+    """The field to sort by; `unknown_query` decides whether another is refused or ignored."""
+    text = query.get("sort_by")
+    if text not in {None, "created_at", "updated_at"} and switches.unknown_query == "refuse":
+        raise invalid_query("Query parameter 'sort_by' must be one of: created_at, updated_at.")
+    return "updated_at" if text == "updated_at" else "created_at"
 
 
 def page(query: dict[str, str], switches: Switches) -> Page:

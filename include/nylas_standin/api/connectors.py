@@ -112,6 +112,13 @@ def create(scene: Scene, call: Call) -> Reply:
     return Reply(201, render(connector))
 
 
+def put(scene: Scene, call: Call) -> Reply:
+    """PUT /v3/connectors/{provider}: what PATCH does, since the official Node SDK sends it."""
+    if scene.world.switches.connector_put == "refuse":
+        raise not_found("There is no such route.")
+    return update(scene, call)
+
+
 def update(scene: Scene, call: Call) -> Reply:
     """PATCH /v3/connectors/{provider}: new settings replace all old ones."""
     world = scene.world

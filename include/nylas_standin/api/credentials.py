@@ -2,7 +2,7 @@
 
 from pydantic import JsonValue
 
-from nylas_standin.api.calls import Call, Fields, as_fields, one_of, page
+from nylas_standin.api.calls import Call, Fields, as_fields, one_of, page, sorting
 from nylas_standin.api.connectors import connector_of
 from nylas_standin.api.envelopes import ApiError, Reply, invalid, not_found
 from nylas_standin.standin import Scene
@@ -78,7 +78,7 @@ def list_all(scene: Scene, call: Call) -> Reply:
     connector = connector_of(world, call.params["provider"])
     query = call.query(_LIST_QUERY, world.switches)
     where = page(query, world.switches)
-    by_update = one_of(query, "sort_by", frozenset({"created_at", "updated_at"})) == "updated_at"
+    by_update = sorting(query, world.switches) == "updated_at"
     ascending = one_of(query, "order_by", frozenset({"asc", "desc"})) == "asc"
     found = _of(world, connector)
     found.sort(key=lambda one: one.updated_at if by_update else one.created_at)

@@ -2,7 +2,7 @@
 
 from pydantic import JsonValue
 
-from nylas_standin.api.calls import Call, as_fields, one_of, page, whole_number
+from nylas_standin.api.calls import Call, as_fields, one_of, page, sorting, whole_number
 from nylas_standin.api.envelopes import Reply, not_found
 from nylas_standin.standin import Scene
 from nylas_standin.world.records import PROVIDERS, Filters, Grant, GrantStatus, Shape
@@ -73,13 +73,13 @@ def list_all(scene: Scene, call: Call) -> Reply:
         since=whole_number(query, "since"),
         before=whole_number(query, "before"),
     )
-    sort_by = one_of(query, "sort_by", frozenset({"created_at", "updated_at"}))
+    sort_by = sorting(query, world.switches)
     order = one_of(query, "order_by", frozenset({"asc", "desc"}))
     if not _NEVER_MATCHING.isdisjoint(query):
         return Reply(200, [], where)
     found = world.grants.select(
         filters,
-        "updated_at" if sort_by == "updated_at" else "created_at",
+        sort_by,
         descending=order != "asc",
         offset=where.offset,
         limit=where.limit,

@@ -61,6 +61,7 @@ ROUTES = (
     Route("POST", "/v3/connectors", "connectors", connectors.create),
     Route("GET", "/v3/connectors/{provider}", "connectors", connectors.get),
     Route("PATCH", "/v3/connectors/{provider}", "connectors", connectors.update),
+    Route("PUT", "/v3/connectors/{provider}", "connectors", connectors.put),
     Route("DELETE", "/v3/connectors/{provider}", "connectors", connectors.delete),
     Route("GET", _CREDS, "connectors", credentials.list_all),
     Route("POST", _CREDS, "connectors", credentials.create),

@@ -9,7 +9,7 @@ class Switches:
     """The guesses; the README of the stand-in describes each."""
 
     unknown_fields: Literal["refuse", "ignore"] = "refuse"
-    unknown_query: Literal["refuse", "ignore"] = "refuse"
+    unknown_query: Literal["ignore", "refuse"] = "ignore"
     charset: Literal["accept", "refuse"] = "accept"
 
     unauthorized_status: int = 401
@@ -29,6 +29,7 @@ class Switches:
     application_in_list: bool = False
 
     duplicate_connector_status: int = 400
+    connector_put: Literal["update", "refuse"] = "update"
     partial_settings: Literal["drop", "refuse"] = "drop"
     connector_delete_grants: Literal["invalidate", "remove"] = "invalidate"
 
