@@ -28,7 +28,7 @@ def test_the_keys_application_is_compared_in_one_call(sender, ledger, in_list):
     assert str(caught.value) == (
         "The API key of the Airflow connection 'n' belongs to the application "
         '"standin-application", but its field `client_id` says "another-one"; correct one of '
-        "them. Nothing was sent."
+        "them. Nothing was written to Nylas."
     )
     assert sender.control.requests_by_route() == {"GET /v3/applications": 3}
 

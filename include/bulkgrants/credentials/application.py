@@ -6,10 +6,12 @@ the roster would get a second grant in that application.
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from bulkgrants.errors import ApiKeyRefused, Misconfigured, RequestRefused
 from bulkgrants.ledger.database import Ledger
 from bulkgrants.ledger.staging import known_grants
-from bulkgrants.nylas.calls import get_application, list_grants
+from bulkgrants.nylas.calls import find_grant, get_application
 from bulkgrants.nylas.sending import Sender
 from bulkgrants.text import quoted
 
@@ -42,7 +44,8 @@ def confirm_application(sender: Sender, *, application: str, connection: str) ->
     if found is not None and found.strip().lower() != application.strip().lower():
         raise Misconfigured(
             f"The API key of the {connection} belongs to the application {quoted(found)}, but its "
-            f"field `client_id` says {quoted(application)}; correct one of them. Nothing was sent."
+            f"field `client_id` says {quoted(application)}; correct one of them. Nothing was "
+            "written to Nylas."
         )
     return found is not None
 
@@ -53,13 +56,17 @@ def _require_known_grants(
     known = known_grants(ledger, application, _ASKED)
     if len(known) < _ASKED:
         return
-    for email, grant_id in known:
-        page = sender.send(list_grants(email=email))
-        if any(one.grant_id == grant_id for one in page.items):
+    for grant_id in known:
+        try:
+            sender.send(find_grant(grant_id))
+        except RequestRefused as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+        else:
             return
     raise Misconfigured(
         f"The API key of the {connection} may not read its application, and of {len(known)} "
         f"grants that the ledger knows of application {quoted(application)} it sees none; it is "
         "probably the key of another application. Correct the key or the field `client_id`, or "
-        "use a key that may read its application. Nothing was sent."
+        "use a key that may read its application. Nothing was written to Nylas."
     )

@@ -270,16 +270,16 @@ def may_authenticate(
     return row is None or (bool(row.owned) and row.credential_id == credential_id)
 
 
-def known_grants(ledger: Ledger, application: str, limit: int) -> list[tuple[str, str]]:
-    """Mailbox and id of owned grants that were there when last looked; the newest ones first."""
+def known_grants(ledger: Ledger, application: str, limit: int) -> list[str]:
+    """The ids of owned grants that were there when last looked; the oldest grants first."""
     with reading(ledger) as connection:
         rows = connection.execute(
-            select(grants.c.email, grants.c.grant_id)
+            select(grants.c.grant_id)
             .where(grants.c.application == application, grants.c.owned, grants.c.gone_at.is_(None))
-            .order_by(grants.c.updated_at.desc(), grants.c.email)
+            .order_by(grants.c.created_at, grants.c.grant_id)
             .limit(limit)
         )
-        return [(row.email, row.grant_id) for row in rows]
+        return list(rows.scalars())
 
 
 def clear_listing(write: Writing[Run]) -> None:

@@ -324,6 +324,11 @@ def authenticate(provider: Provider, email: str, credential_id: str, scopes: str
     )
 
 
+def find_grant(grant_id: str) -> Call[bool]:
+    """Whether the application has the grant: true, or refused with status 404."""
+    return Call("GET", f"/v3/grants/{quote(grant_id, safe='')}", lambda _body: True)
+
+
 def list_grants(
     *,
     limit: int = PAGE_SIZE,
