@@ -12,7 +12,7 @@ BulkgrantsError
 │   └── NotPropagated    the provider did not honour the admin's consent in time
 ├── Retriable            the same call may succeed after `after` seconds
 │   ├── RateLimited      Nylas or the provider reports too many calls
-│   ├── Unavailable      a time-out, a lost connection, or a 5xx
+│   ├── Unavailable      a time-out, a lost connection, or a 5xx; a lock that was not released
 │   └── LeaseHeld        another run of the same application is active
 └── Refused              this mailbox only; the next row may well succeed
 ```
@@ -97,7 +97,10 @@ class RateLimited(Retriable):
 
 
 class Unavailable(Retriable):
-    """A time-out, a lost connection, or a 5xx. It is unknown whether the call took effect."""
+    """A time-out, a lost connection, or a 5xx. It is unknown whether the call took effect.
+
+    Of the ledger: also a lock that was not released, or a transaction that the database ended.
+    """
 
 
 class LeaseHeld(Retriable):

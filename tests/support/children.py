@@ -15,6 +15,8 @@ from bulkgrants.errors import BulkgrantsError
 from bulkgrants.ledger import runs
 from bulkgrants.ledger.budgets import Budget
 from bulkgrants.ledger.database import open_ledger
+from bulkgrants.ledger.rights import writing
+from bulkgrants.ledger.tenants import lock_tenants
 from bulkgrants.ledger.upgrade import upgrade
 from bulkgrants.ports import utc_now
 from support.ledgers import APPLICATION, lease_run
@@ -73,8 +75,23 @@ async def _apply(url: str, base_url: str, api_key: str, run_id: int, batch: int)
         await apply_batch(engine, sender, run, batch, clock=utc_now)
 
 
+def _write_slowly(url: str, run_id: str) -> None:
+    """Begin a write of the run, say so, and go on only once the standard input ends."""
+    engine = open_ledger(url)
+    try:
+        with writing(engine, runs.read_run(engine, int(run_id)), utc_now()) as write:
+            lock_tenants(write.connection, APPLICATION)
+            print("in the middle", flush=True)  # noqa: T201 - the parent reads it
+            sys.stdin.read()
+            runs.note(write, observed=1)
+    except BulkgrantsError as error:
+        print(f"{type(error).__name__}: {error}")  # noqa: T201 - the parent reads it
+
+
 if __name__ == "__main__" and sys.argv[1:2] == ["upgrade"]:
     upgrade(open_ledger(sys.argv[2]))
+elif __name__ == "__main__" and sys.argv[1:2] == ["write slowly"]:
+    _write_slowly(*sys.argv[2:])
 elif __name__ == "__main__":
     url, base_url, api_key, run_id, batch = sys.argv[1:]
     asyncio.run(_apply(url, base_url, api_key, int(run_id), int(batch)))

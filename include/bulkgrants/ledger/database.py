@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import (
     BigInteger,
@@ -19,6 +19,7 @@ from sqlalchemy import (
     Connection,
     DateTime,
     Engine,
+    ExceptionContext,
     Integer,
     MetaData,
     String,
@@ -36,10 +37,12 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from bulkgrants.errors import Misconfigured
+from bulkgrants.errors import Misconfigured, Unavailable
+from bulkgrants.ledger import failures
 
 if TYPE_CHECKING:
     import pandas as pd  # takes half a second to import, and only frames need it
+    import psycopg
 
 Ledger: TypeAlias = Engine
 """A ledger that was opened here. Other rooms pass it on and never run SQL on it."""
@@ -52,6 +55,33 @@ REVISION = "0004"
 """The newest migration; this code needs a ledger at this revision."""
 
 _BUSY_MS = 60_000
+_BRIEF_BUSY_MS = 20_000
+_SESSION = {
+    # A process that is frozen in a transaction loses it, so that the others get its locks …
+    "idle_in_transaction_session_timeout": "15s",
+    # … before they give up themselves.
+    "lock_timeout": "30s",
+    # A machine that is gone is noticed even in the middle of a COPY.
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "60s",
+    # The comparison of a million mailboxes takes minutes, whatever the role's default allows.
+    "statement_timeout": "0",
+    "transaction_timeout": "0",
+}
+"""PostgreSQL's settings for each session; what the URL says in its `options` goes first."""
+_BRIEF = (
+    "SELECT set_config('lock_timeout', '20s', true), set_config('statement_timeout', '25s', true)"
+)
+_CLIENT = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+"""libpq's settings, so that a server that is gone is noticed; the connection's URL goes first."""
 _ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
 
@@ -151,10 +181,20 @@ def open_ledger(url: str | URL) -> Ledger:
         )
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
-        return engine
-    return create_engine(
-        parsed, pool_pre_ping=True, pool_size=2, max_overflow=4, hide_parameters=True
-    )
+    else:
+        client = {name: value for name, value in _CLIENT.items() if name not in parsed.query}
+        engine = create_engine(
+            parsed,
+            connect_args=client,
+            pool_pre_ping=True,
+            pool_size=2,
+            max_overflow=4,
+            hide_parameters=True,
+        )
+        event.listen(engine, "connect", _prepare_postgresql)
+        event.listen(engine, "begin", _begin_postgresql)
+    event.listen(engine, "handle_error", _translate)
+    return engine
 
 
 def _prepare_sqlite(raw: sqlite3.Connection, _record: ConnectionPoolEntry) -> None:
@@ -168,8 +208,41 @@ def _prepare_sqlite(raw: sqlite3.Connection, _record: ConnectionPoolEntry) -> No
 
 def _begin_sqlite(connection: Connection) -> None:
     """Take the write lock at once; a reader that starts to write later would fail, not wait."""
-    reads = connection.get_execution_options().get("reads_only", False)
-    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+    options = connection.get_execution_options()
+    busy = _BRIEF_BUSY_MS if options.get("brief", False) else _BUSY_MS
+    connection.exec_driver_sql(f"PRAGMA busy_timeout={busy}")
+    connection.exec_driver_sql("BEGIN" if options.get("reads_only", False) else "BEGIN IMMEDIATE")
+
+
+def _prepare_postgresql(raw: psycopg.Connection, _record: ConnectionPoolEntry) -> None:
+    """Set `_SESSION` once for the connection, except for what its URL has set."""
+    wanted = ", ".join(f"('{name}', '{value}')" for name, value in _SESSION.items())
+    raw.autocommit = True  # in a transaction that is rolled back, the settings would be lost
+    raw.execute(
+        f"SELECT set_config(wanted.name, wanted.value, false) "  # noqa: S608 - fixed words
+        f"FROM (VALUES {wanted}) AS wanted (name, value) "
+        "JOIN pg_settings known ON known.name = wanted.name WHERE known.source <> 'client'"
+    )
+    raw.autocommit = False
+
+
+def _begin_postgresql(connection: Connection) -> None:
+    """Limit a brief transaction; see `brief`."""
+    if connection.get_execution_options().get("brief", False):
+        connection.exec_driver_sql(_BRIEF).close()
+
+
+def _translate(context: ExceptionContext) -> Unavailable | None:
+    place = shown(context.engine.url) if context.engine else "an unknown place"
+    return failures.translate(context, place)
+
+
+def brief(ledger: Ledger) -> Ledger:
+    """The same ledger, for transactions that are quick by nature and that a person waits for.
+
+    If a lock is not free or a statement not done within seconds, Unavailable is raised.
+    """
+    return ledger.execution_options(brief=True)
 
 
 @contextmanager
@@ -219,10 +292,11 @@ def opened(engine: Ledger) -> Connection:
     """A connection to the ledger. Raises Misconfigured if it cannot be reached."""
     try:
         return engine.connect()
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, Unavailable) as error:
+        cause = type(error.__cause__ or error).__name__
         raise Misconfigured(
             f"The ledger at {shown(engine.url)} cannot be opened; check the host, login and "
-            f"database of its Airflow connection ({type(error).__name__})."
+            f"database of its Airflow connection ({cause})."
         ) from None
 
 
@@ -270,11 +344,29 @@ def insert_frame(connection: Connection, table: Table, frame: pd.DataFrame) -> i
     lines = map(
         "\t".join, zip(*(_copy_cells(frame[name].tolist()) for name in frame.columns), strict=True)
     )
-    raw = connection.connection.cursor()
-    with raw.copy(f"COPY {table.name} ({', '.join(frame.columns)}) FROM STDIN") as copy:
+    statement = f"COPY {table.name} ({', '.join(frame.columns)}) FROM STDIN"
+    with _cursor(connection) as raw, raw.copy(statement) as copy:
         copy.write("\n".join([*lines, ""]))
-    raw.close()
     return len(frame)
+
+
+@contextmanager
+def _cursor(connection: Connection) -> Iterator[Any]:
+    """The driver's own cursor; its errors become those that a statement of SQLAlchemy raises."""
+    raw = connection.connection.cursor()
+    try:
+        yield raw
+    except connection.dialect.loaded_dbapi.Error as error:
+        lost = connection.dialect.is_disconnect(error, connection.connection.dbapi_connection, raw)
+        lost = lost or failures.ends_session(error)
+        unavailable = failures.passing(error, shown(connection.engine.url), lost=lost)
+        if lost:
+            connection.invalidate()
+        if unavailable is None:
+            raise
+        raise unavailable from error
+    finally:
+        raw.close()
 
 
 def _copy_cells(cells: list[Cell]) -> list[str]:
@@ -291,12 +383,11 @@ def _copy(
 ) -> int:
     count = 0
     names = ", ".join(columns)
-    raw = connection.connection.cursor()
-    with raw.copy(f"COPY {table.name} ({names}) FROM STDIN") as copy:
+    statement = f"COPY {table.name} ({names}) FROM STDIN"
+    with _cursor(connection) as raw, raw.copy(statement) as copy:
         for row in rows:
             copy.write_row(row)
             count += 1
-    raw.close()
     return count
 
 
@@ -305,8 +396,6 @@ def _executemany(
 ) -> int:
     marks = ", ".join("?" * len(columns))
     statement = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608 - names of our own tables
-    raw = connection.connection.cursor()
-    raw.executemany(statement, rows)  # type: ignore[arg-type]  # sqlite3 streams any iterable
-    count = raw.rowcount
-    raw.close()
-    return max(count, 0)
+    with _cursor(connection) as raw:
+        raw.executemany(statement, rows)
+        return max(int(raw.rowcount), 0)

@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Row
 
 from bulkgrants.errors import Misconfigured
-from bulkgrants.ledger.database import Ledger, reading
+from bulkgrants.ledger.database import Ledger, brief, reading
 from bulkgrants.ledger.rights import HOLD_TERM, Writing, is_unheld
 from bulkgrants.ledger.tables import consent_attempts, consents, credentials, probes, tenants
 from bulkgrants.ledger.tenants import forget_refusals, lock_tenants, write_settings
@@ -270,7 +270,7 @@ def hold_needs_attention(ledger: Ledger, hold: Hold) -> tuple[bool, datetime | N
         tenants.c.claimed_by.is_distinct_from(hold.run_key),
         answered,
     )
-    with reading(ledger) as connection:
+    with reading(brief(ledger)) as connection:
         row = connection.execute(
             select(moved_on.label("moved_on"), tenants.c.claimed_until).where(
                 _this(hold.application, hold.tenant)

@@ -20,7 +20,7 @@ from typing import Generic, TypeAlias, TypeVar
 from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
 
 from bulkgrants.errors import LeaseHeld, Misconfigured, Superseded
-from bulkgrants.ledger.database import Ledger, insert_unless_there
+from bulkgrants.ledger.database import Ledger, brief, insert_unless_there
 from bulkgrants.ledger.tables import batches, leases, runs, tenants
 from bulkgrants.model import BatchClaim, Hold, Run
 
@@ -75,8 +75,9 @@ def answering(ledger: Ledger) -> Iterator[Answering]:
     """A transaction for an admin's answer, whose right to write is the consent's single-use state.
 
     Only the first answer to a pending consent changes anything, even if two come at the same time.
+    Raises Unavailable if another process keeps it waiting: the admin is looking at the page.
     """
-    with ledger.begin() as connection:
+    with brief(ledger).begin() as connection:
         yield connection
 
 

@@ -22,7 +22,10 @@ def upgrade(engine: Ledger) -> None:
     """
     with opened(engine) as connection, connection.begin():
         if connection.dialect.name == "postgresql":
+            # Another upgrade may take long; an open table that is in use must not hold up its users
+            connection.execute(text("SET LOCAL lock_timeout = 0"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+            connection.execute(text("SET LOCAL lock_timeout = '30s'"))
         command.upgrade(_alembic(connection), "head")
         _write_comments(connection)
 

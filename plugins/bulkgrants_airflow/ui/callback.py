@@ -20,7 +20,7 @@ from fastapi.responses import HTMLResponse
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.types import Receive, Scope, Send
 
-from bulkgrants.errors import BulkgrantsError
+from bulkgrants.errors import BulkgrantsError, Unavailable
 from bulkgrants.onboarding.callback import Received, receive
 from bulkgrants.ports import utc_now
 from bulkgrants.text import bounded
@@ -122,7 +122,7 @@ class ConsentCallback:
                 key=key,
                 now=utc_now(),
             )
-        except SQLAlchemyError:
+        except (SQLAlchemyError, Unavailable):
             self._close(opened)
             raise
 
