@@ -133,7 +133,7 @@ def close_night(engine: Engine, run_id: int) -> None:
     """Release the lease."""
     run = runs.read_run(engine, run_id)
     with engine.begin() as connection:
-        release_lease(connection, run, NOW)
+        release_lease(connection, run)
 
 
 def really_now() -> datetime:

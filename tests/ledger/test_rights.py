@@ -1,69 +1,143 @@
 """Only one run of an application is active, and a run that has lost its lease cannot write."""
 
+import time
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 
 from bulkgrants.errors import LeaseHeld, Superseded
-from bulkgrants.ledger.rights import LEASE_TERM, release_lease, take_lease, writing
-from bulkgrants.model import Run
+from bulkgrants.ledger.rights import LEASE_TERM, keeping, release_lease, take_lease, writing
+from bulkgrants.ledger.tables import leases
+from bulkgrants.model import Mode, Run, RunKind, Selection
+from bulkgrants.ports import utc_now
+from bulkgrants.reconcile.opening import RosterState, open_run
 from support.children import at_once, leased
-from support.ledgers import APPLICATION, NOW, lease_run, rows
+from support.ledgers import APPLICATION, NOW, lease_run, let_lapse, rows
 
 
-def renewed(engine, run: Run, now=NOW) -> None:
-    with writing(engine, run, now):
+def renewed(engine, run: Run) -> None:
+    with writing(engine, run, NOW):
         pass
 
 
-def released(engine, run: Run, now=NOW) -> None:
+def released(engine, run: Run) -> None:
     with engine.begin() as connection:
-        release_lease(connection, run, now)
+        release_lease(connection, run)
+
+
+def left(engine) -> timedelta:
+    """How long the lease still lasts, by the clock of this machine, which is the database's too."""
+    (lease,) = rows(engine, "leases")
+    return lease["expires_at"] - utc_now()
+
+
+SOON = timedelta(seconds=10)
 
 
 def test_a_run_keeps_its_lease_with_the_same_token_however_often_it_asks(ledger):
     first = lease_run(ledger)
-    again = lease_run(ledger, now=NOW + timedelta(minutes=5))
+    let_lapse(ledger, timedelta(minutes=5))
+    again = lease_run(ledger)
     assert (first.run_id, first.token) == (again.run_id, again.token)
-    assert [row["expires_at"] for row in rows(ledger, "leases")] == [
-        NOW + timedelta(minutes=5) + LEASE_TERM
-    ]
+    assert LEASE_TERM - SOON < left(ledger) <= LEASE_TERM
 
 
 def test_another_run_is_refused_while_the_lease_lasts_and_told_which_run_has_it(ledger):
     lease_run(ledger, "nightly")
-    with pytest.raises(LeaseHeld, match=r"Run nightly .* ends at 2026-03-01 02:15:00") as refusal:
-        lease_run(ledger, "manual", NOW + timedelta(minutes=5))
-    assert refusal.value.after == 600
+    let_lapse(ledger, timedelta(minutes=5))
+    end = rows(ledger, "leases")[0]["expires_at"]
+    said = rf"Run nightly .* ends at {end:%Y-%m-%d %H:%M:%S}"
+    with pytest.raises(LeaseHeld, match=said) as refusal:
+        lease_run(ledger, "manual")
+    assert refusal.value.after == pytest.approx(600, abs=SOON.total_seconds())
+
+
+@pytest.mark.parametrize("wrong", [timedelta(minutes=20), timedelta(days=400), -timedelta(days=1)])
+def test_a_machine_whose_clock_is_wrong_neither_steals_a_lease_nor_keeps_one(ledger, wrong):
+    run = lease_run(ledger, "nightly")
+    with pytest.raises(LeaseHeld):
+        asked_at(ledger, "wrong", NOW + wrong)
+    with writing(ledger, run, NOW + wrong):
+        pass
+    assert LEASE_TERM - SOON < left(ledger) <= LEASE_TERM
+    let_lapse(ledger)
+    assert asked_at(ledger, "wrong", NOW + wrong).token > run.token
+
+
+def asked_at(engine, key, now) -> Run:
+    """A run that a machine opens at that time by its own clock."""
+    return open_run(
+        engine,
+        application=APPLICATION,
+        key=key,
+        kind=RunKind.RECONCILE,
+        mode=Mode.APPLY,
+        selection=Selection(),
+        roster=RosterState(now.date(), now.date(), exact=False, dated=False, newest=None),
+        now=now,
+    )
 
 
 def test_renewing_postpones_the_end(ledger):
     run = lease_run(ledger, "nightly")
-    renewed(ledger, run, NOW + timedelta(minutes=14))
+    let_lapse(ledger, timedelta(minutes=14))
+    renewed(ledger, run)
+    let_lapse(ledger, timedelta(minutes=14))
     with pytest.raises(LeaseHeld):
-        lease_run(ledger, "manual", NOW + timedelta(minutes=28))
+        lease_run(ledger, "manual")
+
+
+def test_a_long_transaction_renews_the_lease_at_its_end_too(ledger, monkeypatch):
+    run = lease_run(ledger, "nightly")
+    with writing(ledger, run, NOW) as write:
+        write.connection.execute(update(leases).values(expires_at=NOW))
+        hours = time.monotonic() + 3600
+        monkeypatch.setattr(time, "monotonic", lambda: hours)
+    assert left(ledger) > LEASE_TERM - SOON
+
+
+def test_a_run_keeps_its_lease_while_it_waits_for_something_else(ledger, monkeypatch):
+    monkeypatch.setattr("bulkgrants.ledger.rights.KEEP_EVERY", timedelta(milliseconds=20))
+    run = lease_run(ledger, "nightly")
+    with keeping(ledger, run):
+        let_lapse(ledger, 2 * LEASE_TERM)
+        end = time.monotonic() + 20
+        while left(ledger) < timedelta():
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        with pytest.raises(LeaseHeld):
+            lease_run(ledger, "manual")
+    let_lapse(ledger, 2 * LEASE_TERM)
+    lease_run(ledger, "manual")
+    with keeping(ledger, run):
+        time.sleep(0.1)
+    assert rows(ledger, "leases")[0]["run_id"] != run.run_id
 
 
 def test_an_expired_lease_goes_to_the_next_run_that_asks_with_a_higher_token(ledger):
     late = lease_run(ledger, "nightly")
-    heir = lease_run(ledger, "manual", NOW + LEASE_TERM)
+    let_lapse(ledger)
+    heir = lease_run(ledger, "manual")
     assert heir.token > late.token
     with pytest.raises(Superseded):
-        renewed(ledger, late, NOW + LEASE_TERM)
-    renewed(ledger, heir, NOW + LEASE_TERM)
+        renewed(ledger, late)
+    renewed(ledger, heir)
 
 
 def test_a_silent_run_continues_if_no_other_run_took_over(ledger):
     run = lease_run(ledger)
-    renewed(ledger, run, NOW + 3 * LEASE_TERM)
+    let_lapse(ledger, 3 * LEASE_TERM)
+    renewed(ledger, run)
     with pytest.raises(LeaseHeld):
-        lease_run(ledger, "other", NOW + 3 * LEASE_TERM)
+        lease_run(ledger, "other")
 
 
 def test_after_a_run_takes_its_lost_lease_again_its_old_writers_cannot_write(ledger):
     before = lease_run(ledger, "nightly")
-    released(ledger, lease_run(ledger, "manual", NOW + LEASE_TERM))
-    after = lease_run(ledger, "nightly", NOW + LEASE_TERM)
+    let_lapse(ledger)
+    released(ledger, lease_run(ledger, "manual"))
+    after = lease_run(ledger, "nightly")
     assert after.run_id == before.run_id
     with pytest.raises(Superseded):
         renewed(ledger, before)
@@ -77,15 +151,15 @@ def test_a_released_lease_is_free_at_once(ledger):
 
 def test_a_former_holder_does_not_release_the_lease(ledger):
     late = lease_run(ledger, "nightly")
-    heir = lease_run(ledger, "manual", NOW + LEASE_TERM)
-    released(ledger, late, NOW + LEASE_TERM)
-    renewed(ledger, heir, NOW + LEASE_TERM)
+    let_lapse(ledger)
+    heir = lease_run(ledger, "manual")
+    released(ledger, late)
+    renewed(ledger, heir)
 
 
 def test_applications_do_not_wait_for_each_other(ledger):
-    lease_run(ledger)
     run_id = lease_run(ledger).run_id
-    take_lease(ledger, application="another application", run_id=run_id, now=NOW)
+    take_lease(ledger, application="another application", run_id=run_id)
     assert {row["application"] for row in rows(ledger, "leases")} == {
         APPLICATION,
         "another application",

@@ -222,6 +222,17 @@ def test_a_run_without_roster_or_listing_is_not_planned(ledger, missing):
         planned(ledger, run)
 
 
+def test_a_run_that_is_opened_again_does_not_plan_what_it_read_for_another_day(ledger):
+    run = ready(ledger, opened(ledger, roster_date=NOW.date()), people(3))
+    tomorrow = NOW + timedelta(days=1)
+    again = opened(ledger, now=tomorrow, roster_date=tomorrow.date())
+    assert (again.run_id, again.roster_date) == (run.run_id, tomorrow.date())
+    with pytest.raises(Unavailable, match=r"has not read its roster .* clear the task that reads"):
+        planned(ledger, again)
+    assert rows(ledger, "changes") == []
+    assert planned(ledger, ready(ledger, again, people(2))).counts["create"] == 2
+
+
 def test_a_run_that_lost_its_lease_plans_nothing(ledger):
     late = ready(ledger, opened(ledger, "late"), people(3))
     opened(ledger, "heir", now=NOW + LEASE_TERM)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from datetime import UTC, date, datetime, timedelta
 
-from sqlalchemy import Engine, insert, select, text
+from sqlalchemy import Engine, func, insert, select, text, update
 
 from bulkgrants.ledger import runs
 from bulkgrants.ledger.database import metadata
-from bulkgrants.ledger.rights import take_lease, writing
-from bulkgrants.ledger.tables import entries, escrow, grants, rejects, tenants
+from bulkgrants.ledger.rights import LEASE_TERM, take_lease, writing
+from bulkgrants.ledger.tables import entries, escrow, grants, leases, rejects, tenants
+from bulkgrants.ledger.tables import runs as runs_table
 from bulkgrants.ledger.tenants import write_settings
 from bulkgrants.model import Actual, Mode, Provider, Run, RunKind, Selection, Tenant
 from bulkgrants.reconcile.opening import RosterState, open_run
@@ -20,11 +21,35 @@ NOW = datetime(2026, 3, 1, 2, 0, tzinfo=UTC)
 MAIL = "https://www.googleapis.com/auth/gmail.readonly"
 
 
+def let_lapse(engine: Engine, passed: timedelta = LEASE_TERM) -> None:
+    """Pretend that all leases were renewed so much longer ago; the database's clock times them."""
+    with engine.begin() as connection:
+        for row in connection.execute(select(leases)).all():
+            connection.execute(
+                update(leases)
+                .where(leases.c.application == row.application)
+                .values(expires_at=row.expires_at - passed)
+            )
+
+
+def pass_time(engine: Engine, now: datetime) -> None:
+    """Let the lease lapse if by the test's time its run was opened a whole term ago."""
+    with engine.connect() as connection:
+        opened_at = connection.execute(
+            select(func.max(runs_table.c.opened_at)).join(
+                leases, leases.c.run_id == runs_table.c.id
+            )
+        ).scalar()
+    if opened_at is not None and now - opened_at >= LEASE_TERM:
+        let_lapse(engine)
+
+
 def lease_run(engine: Engine, key: str = "night", now: datetime = NOW) -> Run:
     """A run that holds the lease, but does not know yet what it is for."""
     kind = RunKind.RECONCILE
+    pass_time(engine, now)
     run_id = runs.open_record(engine, application=APPLICATION, key=key, kind=kind, now=now)
-    take_lease(engine, application=APPLICATION, run_id=run_id, now=now)
+    take_lease(engine, application=APPLICATION, run_id=run_id)
     return runs.read_run(engine, run_id)
 
 
@@ -39,6 +64,7 @@ def opened(
     roster_date: date | None = None,
 ) -> Run:
     """A run that may continue, for the newest day of its roster."""
+    pass_time(engine, now)
     day, dated = roster_date or now.date(), roster_date is not None
     return open_run(
         engine,

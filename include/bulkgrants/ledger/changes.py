@@ -79,16 +79,22 @@ def require_input(write: Writing[Run]) -> None:
     """Make sure that what the run has read is still staged. Raises Unavailable.
 
     Staging is unlogged on PostgreSQL, so it is empty after a crash of the server. That would look
-    like an empty roster, and every grant like an orphan.
+    like an empty roster, and every grant like an orphan. A run that was opened again after it had
+    read its roster has to read the one of the day that it is for now.
     """
     run = write.right
     staged = write.connection.execute(
         select(func.count()).select_from(entries).where(entries.c.application == run.application)
     ).scalar_one()
-    if run.entries is None or run.observed is None or staged != run.entries:
+    remedy = "clear the task that reads the roster and all tasks downstream of it."
+    if run.entries is None or run.observed is None:
+        raise Unavailable(
+            f"Run {run.key} has not read its roster and its grants since it was opened; {remedy}"
+        )
+    if staged != run.entries:
         raise Unavailable(
             f"The staged roster of run {run.key} is incomplete ({staged} of {run.entries} "
-            "entries); clear the task that reads the roster and all tasks downstream of it."
+            f"entries); {remedy}"
         )
 
 

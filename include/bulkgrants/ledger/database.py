@@ -9,27 +9,32 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import (
     BigInteger,
     Column,
+    ColumnElement,
     Connection,
     DateTime,
     Engine,
     ExceptionContext,
     Integer,
+    Interval,
     MetaData,
     String,
     Table,
     Text,
     create_engine,
     event,
+    func,
     inspect,
+    literal,
     make_url,
     text,
+    type_coerce,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Dialect
@@ -132,6 +137,16 @@ class Moment(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def by_its_clock(connection: Connection, after: timedelta = timedelta()) -> ColumnElement[datetime]:
+    """The time by the database's clock, which all processes share, and so much later."""
+    if connection.dialect.name == "postgresql":
+        later = func.clock_timestamp() + literal(after, Interval())
+    else:
+        seconds = f"{after.total_seconds():+f} seconds"
+        later = func.strftime("%Y-%m-%d %H:%M:%f000", "now", seconds)  # as Moment is stored
+    return type_coerce(later, Moment())
 
 
 def added_text(name: str, comment: str, length: int | None = None) -> Column[str]:

@@ -5,27 +5,32 @@ that write under a right take a `Writing`, and only `writing` makes one. So the 
 forgotten: a write without it does not pass the type checker.
 
 - A **run** holds its application's lease: one run per application at a time, with a fencing token.
+  The database's clock times the lease, so a machine whose clock is wrong cannot take it early.
 - A **batch** belongs to the task that claimed it last; the claim also needs the run's lease.
 - A **tenant** is held by one onboarding run at a time.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from threading import Event, Thread
 from typing import Generic, TypeAlias, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
 
-from bulkgrants.errors import LeaseHeld, Misconfigured, Superseded
-from bulkgrants.ledger.database import Ledger, brief, insert_unless_there
+from bulkgrants.errors import LeaseHeld, Misconfigured, Superseded, Unavailable
+from bulkgrants.ledger.database import Ledger, brief, by_its_clock, insert_unless_there
 from bulkgrants.ledger.tables import batches, leases, runs, tenants
 from bulkgrants.model import BatchClaim, Hold, Run
 
 LEASE_TERM = timedelta(minutes=15)
 """How long a silent run keeps others out. While it works, it renews the lease far more often."""
+KEEP_EVERY = LEASE_TERM / 5
+"""How often a working run renews its lease at least."""
 HOLD_TERM = timedelta(hours=6)
 """How long a silent onboarding run keeps other runs from its tenant. While it waits, it renews the
 hold more often. After it has failed, the tenant rests for this long before a run takes it again."""
@@ -58,16 +63,46 @@ def writing(ledger: Ledger, right: RightT, now: datetime) -> Iterator[Writing[Ri
 
     Raises Superseded and writes nothing if another process now holds the right.
     """
+    began = time.monotonic()
     with ledger.begin() as connection:
         match right:
             case Run():
-                _renew_lease(connection, right, now)
+                _renew_lease(connection, right)
             case BatchClaim():
-                _renew_lease(connection, right.run, now)
+                _renew_lease(connection, right.run)
                 _require_claim(connection, right)
             case Hold():
                 _renew_hold(connection, right, now)
         yield Writing(connection, right, now)
+        if isinstance(right, Run) and time.monotonic() - began > KEEP_EVERY.total_seconds():
+            _renew_lease(connection, right)  # as a long plan does
+
+
+@contextmanager
+def keeping(ledger: Ledger, run: Run) -> Iterator[None]:
+    """Keep the run's lease while the block waits for something else, however long that takes.
+
+    The block has no transaction open meanwhile. If the lease is lost, the next write says so.
+    """
+    done = Event()
+
+    def renew() -> None:
+        while not done.wait(KEEP_EVERY.total_seconds()):
+            try:
+                with ledger.begin() as connection:
+                    _renew_lease(connection, run)
+            except Unavailable:
+                continue
+            except Superseded:
+                return
+
+    thread = Thread(target=renew, name="bulkgrants-lease", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 @contextmanager
@@ -81,7 +116,7 @@ def answering(ledger: Ledger) -> Iterator[Answering]:
         yield connection
 
 
-def take_lease(ledger: Ledger, *, application: str, run_id: int, now: datetime) -> None:
+def take_lease(ledger: Ledger, *, application: str, run_id: int) -> None:
     """Take the application's lease for the run, or keep it if the run already holds it.
 
     The token rises each time another run takes the lease; it is noted in the run's record. Raises
@@ -89,36 +124,42 @@ def take_lease(ledger: Ledger, *, application: str, run_id: int, now: datetime) 
     """
     mine = leases.c.application == application
     with ledger.begin() as connection:
+        now, end = by_its_clock(connection), by_its_clock(connection, LEASE_TERM)
         connection.execute(
             insert_unless_there(connection, leases).values(
                 application=application, token=0, expires_at=now
             )
         )
         row = connection.execute(
-            select(leases.c.token, leases.c.expires_at, leases.c.run_id, runs.c.key)
+            select(
+                leases.c.token,
+                leases.c.expires_at,
+                leases.c.run_id,
+                runs.c.key,
+                now.label("now"),
+            )
             .join(runs, runs.c.id == leases.c.run_id, isouter=True)
             .where(mine)
             .with_for_update(of=leases)
         ).one()
-        held = row.run_id is not None and row.expires_at > now
+        held = row.run_id is not None and row.expires_at > row.now
         if row.run_id == run_id or not held:
             token = row.token if row.run_id == run_id else row.token + 1
             connection.execute(
-                update(leases)
-                .where(mine)
-                .values(run_id=run_id, token=token, expires_at=now + LEASE_TERM)
+                update(leases).where(mine).values(run_id=run_id, token=token, expires_at=end)
             )
             connection.execute(update(runs).where(runs.c.id == run_id).values(token=token))
             return
     raise LeaseHeld(
         f"Run {row.key} of the same application is active; its lease ends at "
         f"{row.expires_at:%Y-%m-%d %H:%M:%S} UTC unless the run renews it.",
-        after=max(1.0, (row.expires_at - now).total_seconds()),
+        after=max(1.0, (row.expires_at - row.now).total_seconds()),
     )
 
 
-def release_lease(connection: Connection, run: Run, now: datetime) -> None:
+def release_lease(connection: Connection, run: Run) -> None:
     """Release the lease; does nothing if another run now holds it."""
+    now = by_its_clock(connection)
     connection.execute(update(leases).where(_held_by(run)).values(run_id=None, expires_at=now))
 
 
@@ -163,10 +204,9 @@ def is_unheld(now: datetime) -> ColumnElement[bool]:
     return or_(tenants.c.claimed_by.is_(None), tenants.c.claimed_until <= now)
 
 
-def _renew_lease(connection: Connection, run: Run, now: datetime) -> None:
-    kept = connection.execute(
-        update(leases).where(_held_by(run)).values(expires_at=now + LEASE_TERM)
-    ).rowcount
+def _renew_lease(connection: Connection, run: Run) -> None:
+    end = by_its_clock(connection, LEASE_TERM)
+    kept = connection.execute(update(leases).where(_held_by(run)).values(expires_at=end)).rowcount
     if not kept:
         raise Superseded(
             "This run no longer holds its application's lease: it is closed, or it was silent for "

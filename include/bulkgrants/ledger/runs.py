@@ -89,13 +89,13 @@ def note(write: Writing[Run], **values: object) -> None:
 
 
 @contextmanager
-def closing(ledger: Ledger, run: Run, now: datetime) -> Iterator[Connection]:
+def closing(ledger: Ledger, run: Run) -> Iterator[Connection]:
     """The transaction that closes a run; the lease comes first, as in every write.
 
     A run that has lost its lease can be closed too, since `write_report` writes only its record.
     """
     with ledger.begin() as connection:
-        release_lease(connection, run, now)
+        release_lease(connection, run)
         yield connection
 
 

@@ -106,12 +106,13 @@ def open_run(
 ) -> Run:
     """Open a run, take the lease, and record what it is for; safe to repeat until it is planned.
 
-    A second call with the same key returns the same run. Raises LeaseHeld or Unavailable if it has
-    to wait, Misconfigured if waiting does not help.
+    A second call with the same key returns the same run, which has to read everything anew: it may
+    be for another day now, and another run may have staged its own roster meanwhile. Raises
+    LeaseHeld or Unavailable if it has to wait, Misconfigured if waiting does not help.
     """
     admission = admit(mode, roster, runs.newest_applied(ledger, application, roster.today))
     run_id = runs.open_record(ledger, application=application, key=key, kind=kind, now=now)
-    take_lease(ledger, application=application, run_id=run_id, now=now)
+    take_lease(ledger, application=application, run_id=run_id)
     with writing(ledger, runs.read_run(ledger, run_id), now) as write:
         runs.note(
             write,
@@ -120,5 +121,8 @@ def open_run(
             roster_date=admission.roster_date,
             tenants=list(selection.tenants) or None,
             mailbox=selection.mailbox,
+            entries=None,
+            rejected=None,
+            observed=None,
         )
     return runs.read_run(ledger, run_id)

@@ -12,7 +12,7 @@ from datetime import timedelta
 from bulkgrants.ledger import changes
 from bulkgrants.ledger.database import Ledger
 from bulkgrants.ledger.onboarding import lose_consent
-from bulkgrants.ledger.rights import LEASE_TERM, Writing, writing
+from bulkgrants.ledger.rights import KEEP_EVERY, Writing, writing
 from bulkgrants.ledger.staging import Owned, own
 from bulkgrants.ledger.tenants import lock_tenants, quarantine
 from bulkgrants.model import (
@@ -30,7 +30,6 @@ from bulkgrants.reconcile.escrow import after_refusal, after_silence, silent_for
 QUARANTINE = timedelta(hours=6)
 """How long a tenant is left alone before its mailboxes are tried again."""
 _WRITE_EVERY = 0.25
-_KEEP_LEASE_EVERY = LEASE_TERM / 5
 _LOG_EVERY = 10.0
 _log = logging.getLogger(__name__)
 
@@ -61,7 +60,7 @@ class Recorder:
         self._claim = claim
         self._clock = clock
         self._events: list[Event] = []
-        self._written_at = clock()
+        self._written_at = time.monotonic()
         self._done = 0
         self._logged_at = time.monotonic()
 
@@ -77,7 +76,8 @@ class Recorder:
         """
         while True:
             await asyncio.sleep(_WRITE_EVERY)
-            if self._events or self._clock() - self._written_at >= _KEEP_LEASE_EVERY:
+            silent = time.monotonic() - self._written_at
+            if self._events or silent >= KEEP_EVERY.total_seconds():
                 await self._write_down()
 
     async def flush(self) -> None:
@@ -103,7 +103,7 @@ class Recorder:
             record(write, done)
             lost = _leave_alone(write, events)
         log_lost_consents(lost)
-        self._written_at = now
+        self._written_at = time.monotonic()
         self._log_progress(len(done))
 
     def _log_progress(self, done: int) -> None:

@@ -39,7 +39,7 @@ def close_run(ledger: Ledger, run: Run, now: datetime) -> Report:
 
     Safe to repeat: each call makes the report from the ledger's records.
     """
-    with runs.closing(ledger, run, now) as connection:
+    with runs.closing(ledger, run) as connection:
         report = _report(connection, run)
         runs.write_report(connection, run, now, report=report.markdown, counts=report.counts)
     return report
