@@ -5,20 +5,25 @@ Every row that is read ends up either in `entries` or in `rejects`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import pickle
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
+from functools import partial
+from tempfile import TemporaryFile
+from typing import IO
 
 import pandas as pd
 
 from bulkgrants.errors import Superseded, Unavailable
 from bulkgrants.ledger import runs, staging
 from bulkgrants.ledger.database import Ledger
-from bulkgrants.ledger.rights import Writing, writing
+from bulkgrants.ledger.rights import Writing, keeping, writing
 from bulkgrants.ledger.staging import Reject, Repeated
 from bulkgrants.ledger.tenants import credential_ids, record_tenants
 from bulkgrants.model import RejectReason, Run, Tenant
-from bulkgrants.rosters.normalise import normalise_chunk
+from bulkgrants.ports import Clock
+from bulkgrants.rosters.normalise import Normalised, normalise_chunk
 from bulkgrants.rosters.tenants import read_tenants, require_known
 from bulkgrants.rosters.warehouse import Source, Warehouse, read_blocks
 from bulkgrants.text import bounded, quoted
@@ -42,26 +47,34 @@ def read_roster(
     *,
     roster: Source,
     tenants: Source,
-    now: datetime,
+    clock: Clock,
 ) -> Staged:
-    """Read the roster and the tenants in one transaction; if it is killed, the ledger is unchanged.
+    """Read the roster and the tenants; if it is killed, the staged roster stays as it was.
 
-    Raises Misconfigured if a source cannot be read or the run is for a tenant that is not in the
-    tenants table, Unavailable if the roster has no row for the run's day, Superseded if the run is
-    already planned or has lost its lease.
+    No transaction of the ledger is open while the warehouse is read, however long that takes. The
+    rows wait in a temporary file, in the folder that Python's `tempfile` uses; a million take about
+    0.2 GB there. Raises Misconfigured if a source cannot be read or the run is for a tenant that is
+    not in the tenants table, Unavailable if the roster has no row for the run's day, Superseded if
+    the run is already planned or has lost its lease.
     """
     listed = {tenant.tenant: tenant for tenant in read_tenants(warehouse, tenants)}
     require_known(run.selection.tenants, listed.values(), tenants)
-    with writing(ledger, run, now) as write:
+    with writing(ledger, run, clock()) as write:
         runs.require_unplanned(write)
-        record_tenants(write, listed.values())
-        staged = stage_roster(
-            write,
-            chunks=_with_rows(read_chunks(warehouse, roster, run.roster_date), roster, run),
-            tenants=listed,
-            credential_ids=credential_ids(write.connection, run.application),
-        )
-        runs.note(write, entries=staged.entries, rejected=staged.rejected)
+        ids = credential_ids(write.connection, run.application)
+    with TemporaryFile() as spool:
+        with keeping(ledger, run):
+            chunks = _with_rows(read_chunks(warehouse, roster, run.roster_date), roster, run)
+            rows = _spool(
+                spool, chunks, partial(normalise_chunk, tenants=listed, credential_ids=ids)
+            )
+        with writing(ledger, run, clock()) as write:  # short: an admin's answer waits for it
+            runs.require_unplanned(write)
+            record_tenants(write, listed.values())
+        with writing(ledger, run, clock()) as write:
+            runs.require_unplanned(write)
+            staged = _stage(write, _spooled(spool), rows)
+            runs.note(write, entries=staged.entries, rejected=staged.rejected)
     return staged
 
 
@@ -91,19 +104,44 @@ def stage_roster(
     tenants: Mapping[str, Tenant],
     credential_ids: Mapping[tuple[str, str], str],
 ) -> Staged:
-    """Replace the application's staged roster with these rows; it is safe to repeat.
+    """Replace the application's staged roster with rows that are at hand; it is safe to repeat.
 
     Chunks are as `read_chunks` yields them, and `tenants` are by name. `credential_ids` maps
     (provider, credential name) to the id at Nylas. Raises Superseded if another process staged the
     application's roster at the same time, and any error that reading the chunks raises.
     """
-    staging.clear_roster(write)
-    read = 0
+    normalise = partial(normalise_chunk, tenants=tenants, credential_ids=credential_ids)
+    with TemporaryFile() as spool:
+        rows = _spool(spool, chunks, normalise)
+        return _stage(write, _spooled(spool), rows)
+
+
+def _spool(
+    spool: IO[bytes],
+    chunks: Iterable[pd.DataFrame],
+    normalise: Callable[[pd.DataFrame], Normalised],
+) -> int:
+    """Write the chunks into the file, normalised; returns the number of rows in them."""
+    rows = 0
     for chunk in chunks:
-        normalised = normalise_chunk(chunk, tenants, credential_ids)
-        staging.stage_entries(write, normalised.entries)
-        staging.stage_rejects(write, normalised.rejects)
-        read += len(chunk)
+        pickle.dump(normalise(chunk), spool, protocol=pickle.HIGHEST_PROTOCOL)
+        rows += len(chunk)
+    return rows
+
+
+def _spooled(spool: IO[bytes]) -> Iterator[Normalised]:
+    """The chunks in the file, one at a time."""
+    end = spool.tell()
+    spool.seek(0)
+    while spool.tell() < end:
+        yield pickle.load(spool)  # noqa: S301 - this process has just written it
+
+
+def _stage(write: Writing[Run], normalised: Iterable[Normalised], read: int) -> Staged:
+    staging.clear_roster(write)
+    for chunk in normalised:
+        staging.stage_entries(write, chunk.entries)
+        staging.stage_rejects(write, chunk.rejects)
     staging.analyze_roster(write)
     _reject_duplicates(write)
     staged = Staged(*staging.count_staged(write), read)

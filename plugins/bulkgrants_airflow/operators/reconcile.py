@@ -38,7 +38,7 @@ class ReadRosterOperator(RunOperator):
             run,
             roster=workspace.roster(),
             tenants=workspace.tenants(),
-            now=utc_now(),
+            clock=utc_now,
         )
         return {"read": staged.read, "entries": staged.entries, "rejected": staged.rejected}
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import create_engine, select, text
+from sqlalchemy import create_engine, event, select, text
 
 from bulkgrants.errors import Superseded, Unavailable
 from bulkgrants.ledger.rights import writing
@@ -272,12 +272,16 @@ def test_entries_that_another_process_stages_meanwhile_are_noticed(postgres_url)
     ledger = open_ledger(postgres_url)
     upgrade(ledger)
 
-    def interrupted():
-        put(ledger, "entries", entry("acme", "b@acme.example.com", application="app"))
-        yield from chunks_of([row("acme", "a@acme.example.com")], 1)
+    other = open_ledger(postgres_url)
+
+    @event.listens_for(ledger, "before_cursor_execute")
+    def interrupt(_connection, _cursor, statement, *_rest) -> None:
+        if statement.startswith("ANALYZE"):
+            put(other, "entries", entry("acme", "b@acme.example.com", application="app"))
 
     with pytest.raises(Superseded, match="another process is staging the roster"):
-        stage_chunks(ledger, new_run(ledger, "one"), interrupted())
+        stage(ledger, new_run(ledger, "one"), row("acme", "a@acme.example.com"))
+    other.dispose()
     ledger.dispose()
 
 
