@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import event, update
 
 from bulkgrants.ledger.onboarding import ATTEMPTS_FOR_ONE, STRAY_ATTEMPTS, answer_consent
 from bulkgrants.ledger.rights import answering
@@ -189,18 +189,37 @@ def test_twenty_attempts_are_kept_for_one_consent_which_can_still_be_answered(le
     assert kept.count(globex.consent_id) == 1
 
 
+def never_made(number: int) -> str:
+    """An answer with a state in the form of an older link, which anybody can make."""
+    return f"state={number:043}.{'A' * 43}&admin_consent=true"
+
+
 def test_sixty_stray_attempts_are_kept_in_an_hour_and_old_ones_are_dropped(ledger):
-    (acme,) = send_links(ledger, "acme")
-    forged = acme.approved().replace("state=", "state=" + "A" * 5)
-    for query in ("", forged, "x" * 9000, "error=<b>") * (STRAY_ATTEMPTS // 4 + 2):
-        take(ledger, query)
+    for number in range(STRAY_ATTEMPTS + 4):
+        take(ledger, never_made(number))
     strays = rows(ledger, "consent_attempts")
     assert len(strays) == STRAY_ATTEMPTS == 60
-    assert {row["verdict"] for row in strays} == {"malformed", "too_long"}
-    take(ledger, "", now=NOW + HOUR)
+    assert {row["verdict"] for row in strays} == {"unknown"}
+    take(ledger, never_made(0), now=NOW + HOUR)
     assert len(rows(ledger, "consent_attempts")) == 61
-    take(ledger, "", now=NOW + timedelta(days=90, minutes=30))
+    take(ledger, never_made(0), now=NOW + timedelta(days=90, minutes=30))
     assert len(rows(ledger, "consent_attempts")) == 2
+
+
+def test_what_is_no_answer_to_a_link_of_ours_does_not_reach_the_ledger(ledger):
+    (acme,) = send_links(ledger, "acme")
+    (foreign,) = send_links(ledger, "foreign", api_key="nyk_foreign")
+    statements = []
+    event.listen(ledger, "before_cursor_execute", lambda *of: statements.append(of[2]))
+    for query, verdict in (
+        ("", Verdict.MALFORMED),
+        ("x" * 9000, Verdict.TOO_LONG),
+        (acme.approved().replace("state=", "state=" + "A" * 5), Verdict.MALFORMED),
+        (foreign.approved(), Verdict.UNKNOWN),
+        (never_made(1).replace("&", f".{'A' * 22}&"), Verdict.UNKNOWN),
+    ):
+        assert take(ledger, query).verdict is verdict
+    assert statements == []
 
 
 def test_states_never_get_into_the_ledger_or_the_log(ledger, caplog):

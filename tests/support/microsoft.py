@@ -147,7 +147,8 @@ def onboard(world, sender, early, late) -> None:
     list_tenants(world)
     (contoso,) = take_up(world, "contoso")
     receive_answer(world, link(world, contoso), {"admin_consent": "true"})
-    receive_answer(world, "state-of-a-stranger", {"admin_consent": "true"})
+    stranger = f"{'A' * 43}.{'A' * 43}"  # in the form of an older link
+    receive_answer(world, stranger, {"admin_consent": "true"})
     come_into_force(world, "contoso", "some")
     assert probed(world, sender, "contoso") is ProbeOutcome.PARTIAL
     world.control.set_propagation(stage="all")

@@ -216,7 +216,8 @@ consent_attempts = Table(
                    "empty without an error."),
     Index(None, "consent_id", "at"),
     comment="Attempts to answer a consent link, at most 20 for each consent and 60 an hour "
-            "without one. Rows without a consent are kept for 90 days at most.",
+            "without one. Rows without a consent are kept for 90 days at most. What cannot be "
+            "read, or has a state that was not made with the application's key, is not kept.",
 )
 
 probes = Table(

@@ -18,7 +18,14 @@ from bulkgrants.ledger import onboarding as records
 from bulkgrants.ledger.database import Ledger
 from bulkgrants.ledger.rights import Answering, answering
 from bulkgrants.model import Consent, ConsentStatus, OAuthError
-from bulkgrants.onboarding.links import Binding, is_genuine, is_state, state_hash
+from bulkgrants.onboarding.links import (
+    Binding,
+    has_check,
+    is_genuine,
+    is_state,
+    passes_check,
+    state_hash,
+)
 from bulkgrants.redaction import redacted
 from bulkgrants.text import bounded, is_guid
 
@@ -82,13 +89,16 @@ def receive(ledger: Ledger, query: str, *, application: str, key: bytes, now: da
 
     The first valid answer is recorded in one transaction with its consequences for the tenant, so
     an admin may reload a page that did not load. Any other redirect changes nothing; it is only
-    noted, within the limits of `ledger.onboarding.note_attempt`.
+    noted, within the limits of `ledger.onboarding.note_attempt`. A redirect that cannot be read, or
+    whose state was not made with the key, does not reach the ledger at all. Raises Unavailable if
+    the ledger keeps the admin waiting.
     """
     redirect = read_redirect(query)
+    if isinstance(redirect, Verdict):
+        return Received(redirect)
+    if has_check(redirect.state) and not passes_check(redirect.state, key):
+        return Received(Verdict.UNKNOWN)
     with answering(ledger) as connection:
-        if isinstance(redirect, Verdict):
-            _note(connection, None, redirect, now)
-            return Received(redirect)
         consent = records.find_consent(connection, state_hash(redirect.state))
         weigh = partial(
             judge,

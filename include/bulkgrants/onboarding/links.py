@@ -1,9 +1,10 @@
 """Makes the link with which a Microsoft admin consents, and the OAuth `state` in that link.
 
-A state is 256 random bits and a signature over them and over what the link is for. It has 87
-characters; Nylas accepts 256. The ledger keeps only its hash, so a person who reads the ledger
-cannot answer a consent, and a person who writes to it cannot make a genuine state. A link leads to
-the consent screen (docs/nylas-api.md, Admin consent).
+A state is 256 random bits, a signature over them and over what the link is for, and a check over
+both. It has 110 characters; Nylas accepts 256. The check needs nothing but the key, so an answer to
+a link that was never made is turned away before it costs anything. The ledger keeps only a state's
+hash, so a person who reads the ledger cannot answer a consent, and a person who writes to it cannot
+make a genuine state. A link leads to the consent screen (docs/nylas-api.md, Admin consent).
 """
 
 from __future__ import annotations
@@ -31,7 +32,12 @@ RandomBytes = Callable[[int], bytes]
 
 RANDOM_BYTES = 32
 _PURPOSE = b"bulkgrants: states of consents"
-_SHAPE = re.compile(r"([A-Za-z0-9_-]{43})\.([A-Za-z0-9_-]{43})", re.ASCII)
+_CHECK_BYTES = 16
+_SHAPE = re.compile(
+    r"(?P<drawn>[A-Za-z0-9_-]{43})\.(?P<signature>[A-Za-z0-9_-]{43})"
+    r"(?:\.(?P<check>[A-Za-z0-9_-]{22}))?",  # older links have none
+    re.ASCII,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,8 @@ def make_state(binding: Binding, key: bytes, random_bytes: bytes) -> str:
     if len(random_bytes) != RANDOM_BYTES:
         raise ValueError(f"A state needs {RANDOM_BYTES} random bytes, not {len(random_bytes)}.")
     drawn = _text(random_bytes)
-    return f"{drawn}.{_signature(binding, key, drawn)}"
+    signature = _signature(binding, key, drawn)
+    return f"{drawn}.{signature}.{_check(drawn, signature, key)}"
 
 
 def is_state(text: str) -> bool:
@@ -67,13 +74,28 @@ def is_state(text: str) -> bool:
     return _SHAPE.fullmatch(text) is not None
 
 
+def has_check(state: str) -> bool:
+    """Whether the state has a check. Those of links that were sent before there was one do not."""
+    parts = _SHAPE.fullmatch(state)
+    return parts is not None and parts["check"] is not None
+
+
+def passes_check(state: str, key: bytes) -> bool:
+    """Whether the state has a check that was made with this key. Compares in constant time."""
+    parts = _SHAPE.fullmatch(state)
+    if parts is None or parts["check"] is None:
+        return False
+    check = _check(parts["drawn"], parts["signature"], key)
+    return hmac.compare_digest(check, parts["check"])
+
+
 def is_genuine(state: str, binding: Binding, key: bytes) -> bool:
     """Whether the state was made with this key for this binding. Compares in constant time."""
     parts = _SHAPE.fullmatch(state)
-    if parts is None:
+    if parts is None or (parts["check"] is not None and not passes_check(state, key)):
         return False
     # Compared as text: several texts can encode the same bytes, but only one is genuine.
-    return hmac.compare_digest(_signature(binding, key, parts[1]), parts[2])
+    return hmac.compare_digest(_signature(binding, key, parts["drawn"]), parts["signature"])
 
 
 def state_hash(state: str) -> str:
@@ -225,6 +247,11 @@ def _signature(binding: Binding, key: bytes, drawn: str) -> str:
         int(binding.expires_at.timestamp()),
     ]
     return _text(hmac.new(key, json.dumps(signed).encode(), hashlib.sha256).digest())
+
+
+def _check(drawn: str, signature: str, key: bytes) -> str:
+    said = f"check of {drawn}.{signature}"  # unlike what `_signature` signs, it is not a JSON list
+    return _text(hmac.new(key, said.encode(), hashlib.sha256).digest()[:_CHECK_BYTES])
 
 
 def _text(raw: bytes) -> str:

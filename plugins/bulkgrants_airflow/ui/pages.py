@@ -92,3 +92,8 @@ NOT_FOUND = _page("not_found", 404)
 NOT_ALLOWED = _page("not_allowed", 405, {"Allow": "GET"})
 BUSY = _page("busy", 429, {"Retry-After": "1"})
 TROUBLE = _page("trouble", 503, {"Retry-After": "60"})
+STRANGERS: Mapping[Verdict, Page] = {
+    verdict: page_of(Received(verdict))
+    for verdict in (Verdict.MALFORMED, Verdict.TOO_LONG, Verdict.UNKNOWN)
+}
+"""The pages for redirects that do not answer a link of ours, made once."""

@@ -70,9 +70,7 @@ def ask(api_server, monkeypatch) -> Iterator[Ask]:
     yield asker(api_server)
     app = consent_callback._app
     if app is not None:
-        app._threads.shutdown()
-        if app._workspace is not None:
-            app._workspace.ledger.dispose()
+        app.close()
 
 
 @pytest.fixture

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from bulkgrants.onboarding.links import (
     RANDOM_BYTES,
     Binding,
+    has_check,
     is_genuine,
     is_state,
     make_state,
+    passes_check,
     state_hash,
     state_key,
 )
@@ -44,7 +46,27 @@ def test_a_state_is_genuine_for_its_binding_and_short_enough_for_nylas(made, cha
     state = make_state(made, KEY, chance)
     assert is_state(state)
     assert is_genuine(state, made, KEY)
-    assert len(state) == 87
+    assert has_check(state)
+    assert passes_check(state, KEY)
+    assert len(state) == 110
+
+
+@given(bindings, chances)
+def test_a_state_of_an_older_link_is_genuine_but_passes_no_check(made, chance):
+    older = make_state(made, KEY, chance).rsplit(".", 1)[0]
+    assert is_state(older)
+    assert is_genuine(older, made, KEY)
+    assert not has_check(older)
+    assert not passes_check(older, KEY)
+
+
+@given(chances, st.data())
+def test_a_check_belongs_to_one_state_and_one_key(chance, data):
+    state = make_state(BINDING, KEY, chance)
+    assert not passes_check(state, state_key("nyk_2"))
+    at = data.draw(st.integers(0, len(state) - 1))
+    other = data.draw(st.sampled_from(LETTERS).filter(lambda one: one != state[at]))
+    assert not passes_check(state[:at] + other + state[at + 1 :], KEY)
 
 
 @given(chances, st.data())
@@ -55,9 +77,9 @@ def test_a_state_with_any_character_changed_is_not_genuine(chance, data):
     assert not is_genuine(state[:at] + other + state[at + 1 :], BINDING, KEY)
 
 
-@pytest.mark.parametrize("at", [42, 86])
+@pytest.mark.parametrize("at", [42, 86, 109])
 def test_a_last_character_that_encodes_the_same_bytes_is_not_genuine(at):
-    """In Base64, the last two bits after 32 bytes do not mean anything."""
+    """In Base64, the last bits after 32 or 16 bytes do not mean anything."""
     state = make_state(BINDING, KEY, bytes(RANDOM_BYTES))
     spellings = [state[:at] + letter + state[at + 1 :] for letter in LETTERS]
     assert [one for one in spellings if is_genuine(one, BINDING, KEY)] == [state]
@@ -105,6 +127,9 @@ def test_fewer_random_bytes_are_an_error_and_so_are_more(length):
         f"{'A' * 43}.{'A' * 42}é",
         f"{'A' * 43}.{'A' * 42}٣",
         f"{'A' * 43}.{'A' * 43}.{'A' * 43}",
+        f"{'A' * 43}.{'A' * 43}.",
+        f"{'A' * 43}.{'A' * 43}.{'A' * 21}",
+        f"{'A' * 43}.{'A' * 43}.{'A' * 22}.",
     ],
 )
 def test_other_texts_do_not_have_the_form_of_a_state(text):
