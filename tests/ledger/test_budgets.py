@@ -112,6 +112,53 @@ def test_the_next_run_keeps_a_lowered_rate_and_another_ceiling_resets_it(ledger)
     assert budget_of(ledger, 10.0).reserve(1).spacing == pytest.approx(1 / 10)
 
 
+def set_back(engine, seconds: float) -> None:
+    """Pretend that the database's clock was that much ahead until now."""
+    moved = {
+        column: budgets.c[column] + seconds for column in ("next_slot", "changed_at", "asked_at")
+    }
+    with engine.begin() as connection:
+        connection.execute(update(budgets).values(**moved))
+
+
+@pytest.mark.parametrize("hours", [1, 24, 24 * 365])
+def test_a_clock_that_is_set_back_neither_stops_the_calls_nor_slows_them(ledger, hours):
+    budget = budget_of(ledger)
+    budget.refused(0.0)
+    budget.reserve(1)
+    set_back(ledger, hours * 3600.0)
+    slots = budget.reserve(10)
+    assert slots.first_in < 1
+    assert slots.spacing == pytest.approx(1 / 9.7)
+    assert budget.reserve(1).first_in == pytest.approx(10 / 9.7, abs=0.5)
+
+
+def test_a_wait_that_nylas_asked_for_is_kept_when_the_clock_is_set_back(ledger):
+    budget = budget_of(ledger)
+    budget.refused(600.0)
+    set_back(ledger, 3600.0)
+    assert budget.reserve(1).first_in == pytest.approx(600, abs=2)
+
+
+def test_a_429_after_the_clock_was_set_back_still_slows_down(ledger):
+    budget = budget_of(ledger)
+    budget.refused(0.0)
+    set_back(ledger, 3600.0)
+    pass_time(ledger, 2.0)
+    budget.refused(0.0)
+    assert remembered(ledger) == pytest.approx(9.7 * 0.97)
+
+
+def test_a_row_with_senseless_numbers_recovers_by_itself(ledger):
+    budget = budget_of(ledger)
+    budget.reserve(1)
+    with ledger.begin() as connection:
+        connection.execute(update(budgets).values(per_second=1e-13, next_slot=1e14))
+    slots = budget.reserve(1)
+    assert slots.spacing == 1.0
+    assert slots.first_in <= 7200
+
+
 def test_each_application_has_its_own_budget(ledger):
     budget_of(ledger).refused(60.0)
     assert Budget(ledger, "another application", 10.0).reserve(1).first_in == 0

@@ -39,6 +39,7 @@ ADDED = {
         "changes": {"code": ""},
     },
     "0004": {"escrow": {"scopes": "", "credential_id": None}},
+    "0005": {"budgets": {"asked_at": 0.0}},
 }
 """The values of older rows in the new columns of each revision."""
 

@@ -56,7 +56,7 @@ Reading: TypeAlias = Connection
 Upsert: TypeAlias = "postgresql.Insert | sqlite.Insert"
 Cell: TypeAlias = "str | int | float | bool | None"
 
-REVISION = "0004"
+REVISION = "0005"
 """The newest migration; this code needs a ledger at this revision."""
 
 _BUSY_MS = 60_000

@@ -113,6 +113,9 @@ budgets = Table(
            comment="The highest rate in calls per second, from the Airflow connection."),
     Column("changed_at", Float(53), nullable=False,
            comment="When `per_second` last changed, in Unix seconds by the database's clock."),
+    Column("asked_at", Float(53), nullable=False, server_default="0",
+           comment="When a process last took slots or was refused, in Unix seconds by the "
+                   "database's clock: shows if that clock is set back."),
     comment="The rate budget that all processes share, one row for each application.",
 )
 
