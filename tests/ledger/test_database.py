@@ -139,6 +139,57 @@ def test_an_old_postgresql_ledger_has_to_be_upgraded_by_its_administrator(postgr
     engine.dispose()
 
 
+def test_old_code_says_in_one_sentence_that_the_ledger_is_newer(ledger):
+    with ledger.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9001'"))
+    said = f"is at revision 9001, but this code knows revisions up to {REVISION} only: newer code"
+    for step in (require_current, upgrade):
+        with pytest.raises(Misconfigured, match=said):
+            step(ledger)
+    with ledger.connect() as connection:
+        found = connection.execute(text("SELECT version_num FROM alembic_version")).scalars()
+        assert list(found) == ["9001"]
+
+
+def modes(folder) -> dict[str, str]:
+    return {path.name: oct(path.stat().st_mode & 0o777) for path in sorted(folder.iterdir())}
+
+
+def test_a_sqlite_ledger_is_for_its_owner_alone(tmp_path):
+    before = os.umask(0)
+    try:
+        engine = open_ledger(f"sqlite:///{tmp_path / 'new' / 'ledger.db'}")
+        require_current(engine)
+        with engine.begin() as connection:
+            connection.execute(text("INSERT INTO leases VALUES ('app', NULL, 7, '2026-03-01')"))
+            assert modes(tmp_path) == {"new": "0o700"}
+            names = ("ledger.db", "ledger.db-shm", "ledger.db-wal")
+            assert modes(tmp_path / "new") == dict.fromkeys(names, "0o600")
+        engine.dispose()
+    finally:
+        os.umask(before)
+
+
+def test_a_sqlite_ledger_that_exists_keeps_the_mode_that_its_owner_gave_it(tmp_path):
+    path = tmp_path / "ledger.db"
+    path.touch(0o640)
+    path.chmod(0o640)
+    tmp_path.chmod(0o750)
+    engine = open_ledger(f"sqlite:///{path}")
+    require_current(engine)
+    engine.dispose()
+    assert modes(tmp_path)["ledger.db"] == "0o640"
+    assert oct(tmp_path.stat().st_mode & 0o777) == "0o750"
+
+
+def test_a_file_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        Misconfigured, match=r"ledger\.db cannot be made \((NotADirectory|FileExists)Error\)"
+    ):
+        open_ledger(f"sqlite:///{tmp_path / 'file' / 'ledger.db'}")
+
+
 def test_a_sqlite_ledger_is_upgraded_at_once(tmp_path):
     engine = open_ledger(f"sqlite:///{tmp_path / 'a' / 'new' / 'folder' / 'ledger.db'}")
     require_current(engine)

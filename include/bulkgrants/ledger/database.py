@@ -6,6 +6,7 @@ columns, upserts, and inserts of many rows.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -44,6 +45,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from bulkgrants.errors import Misconfigured, Unavailable
 from bulkgrants.ledger import failures
+from bulkgrants.text import bounded
 
 if TYPE_CHECKING:
     import pandas as pd  # takes half a second to import, and only frames need it
@@ -183,14 +185,14 @@ def ledger_url(url: str | URL) -> URL:
 
 
 def open_ledger(url: str | URL) -> Ledger:
-    """The ledger at any revision. For SQLite, creates the file and its folder.
+    """The ledger at any revision. For SQLite, makes the file and its folder, for this user alone.
 
-    Errors of the database do not show the values of a statement. Raises Misconfigured.
+    Errors of the database do not show the values of a statement. Raises Misconfigured for databases
+    other than PostgreSQL and SQLite, and if the file cannot be made.
     """
     parsed = ledger_url(url)
     if parsed.get_backend_name() == "sqlite":
-        if parsed.database:
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        _make_private(parsed)
         engine = create_engine(
             parsed, connect_args={"timeout": _BUSY_MS / 1000}, hide_parameters=True
         )
@@ -210,6 +212,25 @@ def open_ledger(url: str | URL) -> Ledger:
         event.listen(engine, "begin", _begin_postgresql)
     event.listen(engine, "handle_error", _translate)
     return engine
+
+
+def _make_private(url: URL) -> None:
+    """Make the SQLite file, for its owner alone; one that exists keeps its mode.
+
+    SQLite gives its other files, which hold the newest rows, the mode of this one.
+    """
+    if not url.database or url.database == ":memory:" or url.query:
+        return
+    path = Path(url.database)
+    try:
+        if not path.exists():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+    except OSError as error:
+        raise Misconfigured(
+            f"The ledger's file {path} cannot be made ({type(error).__name__}); correct the path "
+            "in its Airflow connection, or let this user write to its folder."
+        ) from None
 
 
 def _prepare_sqlite(raw: sqlite3.Connection, _record: ConnectionPoolEntry) -> None:
@@ -271,10 +292,11 @@ def require_current(engine: Ledger) -> None:
     """Make sure that the ledger is at the revision of this code.
 
     A SQLite ledger is upgraded at once. A PostgreSQL ledger is upgraded by its administrator, for
-    whom Misconfigured names the command. Also raises Misconfigured if the ledger cannot be reached.
+    whom Misconfigured names the command. Also raises Misconfigured if the ledger cannot be reached,
+    or was upgraded by newer code.
     """
     with opened(engine.execution_options(reads_only=True)) as connection:
-        revision = _revision(connection)
+        revision = require_known(connection)
     if revision == REVISION:
         return
     if engine.dialect.name == "sqlite":
@@ -315,11 +337,22 @@ def opened(engine: Ledger) -> Connection:
         ) from None
 
 
-def _revision(connection: Connection) -> str | None:
-    """The revision, read without Alembic, which would add two lines to the log of every task."""
+def require_known(connection: Connection) -> str | None:
+    """The ledger's revision, None if it is empty. Raises Misconfigured if only newer code knows it.
+
+    It is read without Alembic, which would add two lines to the log of every task.
+    """
     if not inspect(connection).has_table("alembic_version"):
         return None
-    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    revision = None if found is None else str(found)
+    if revision is not None and revision > REVISION:  # they are numbers of four digits
+        raise Misconfigured(
+            f"The ledger at {shown(connection.engine.url)} is at revision {bounded(revision, 40)}, "
+            f"but this code knows revisions up to {REVISION} only: newer code has upgraded it. "
+            "Install the newer version here too, or restore the backup from before the upgrade."
+        )
+    return revision
 
 
 def upsert(connection: Connection, table: Table) -> Upsert:

@@ -8,7 +8,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, text
 
-from bulkgrants.ledger.database import Ledger, opened
+from bulkgrants.ledger.database import Ledger, opened, require_known
 from bulkgrants.ledger.tables import runs
 from bulkgrants.ledger.views import VIEWS
 
@@ -18,7 +18,7 @@ _LOCK = 0x62756C6B  # "bulk"; PostgreSQL's advisory lock while revisions are app
 def upgrade(engine: Ledger) -> None:
     """Upgrade the ledger to the revision of this code; several processes may do so at once.
 
-    Raises Misconfigured if the ledger cannot be reached.
+    Raises Misconfigured if the ledger cannot be reached, or newer code has upgraded it.
     """
     with opened(engine) as connection, connection.begin():
         if connection.dialect.name == "postgresql":
@@ -26,6 +26,7 @@ def upgrade(engine: Ledger) -> None:
             connection.execute(text("SET LOCAL lock_timeout = 0"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
             connection.execute(text("SET LOCAL lock_timeout = '30s'"))
+        require_known(connection)
         command.upgrade(_alembic(connection), "head")
         _write_comments(connection)
 
