@@ -5,6 +5,7 @@ BulkgrantsError
 ├── Fatal                stop: neither a retry nor the next row can succeed
 │   ├── Misconfigured    a person must change a setting, connection, table or key file
 │   ├── ApiKeyRefused    Nylas does not accept the API key
+│   │   └── KeyDoubted    or it means only this mailbox; a second call tells
 │   ├── RequestRefused   Nylas refused a call that is not about a single mailbox
 │   ├── Superseded       another process has taken over this run, batch or tenant
 │   ├── ConsentRefused   the admin said no; a person must ask again
@@ -43,6 +44,19 @@ class Misconfigured(Fatal):
 
 class ApiKeyRefused(Fatal):
     """Nylas answered 401 for the application itself."""
+
+
+class KeyDoubted(ApiKeyRefused):
+    """Nylas answered a call about one mailbox with what may also mean the API key.
+
+    Paced senders ask with the same key for something else. Then they raise `refusal` if Nylas
+    accepts the key, and ApiKeyRefused if it does not.
+    """
+
+    def __init__(self, message: str, *, refusal: Refused) -> None:
+        super().__init__(message)
+        self.refusal = refusal
+        """The error to raise if Nylas accepts the key."""
 
 
 class RequestRefused(Fatal):

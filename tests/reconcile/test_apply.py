@@ -97,6 +97,7 @@ async def test_the_longest_wait_that_was_asked_for_a_tenant_counts(world):
 
 async def test_a_refused_key_stops_the_batch_soon_and_what_is_done_stays_done(world):
     fault(world, "unauthorized", after=100)
+    fault(world, "unauthorized", match={"path": "/v3/connectors"})
     run, made = await planned(world, people(400))
     with pytest.raises(ApiKeyRefused):
         await world.apply(run, *made.batches)
@@ -109,6 +110,28 @@ async def test_a_refused_key_stops_the_batch_soon_and_what_is_done_stays_done(wo
     world.control.clear_faults()
     await world.apply(run, *made.batches)
     require_settled_after_stop(world, 400, before)
+
+
+@pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("kind", ["authentication_error", "token.unauthorized_access", "odd"])
+async def test_a_401_for_one_mailbox_does_not_stop_the_others(world, kind):
+    error = {"status": 401, "type": kind, "message": "Unauthorized"}
+    fault(world, "error", error=error, match={**MAKING, "email": "user0001@*"})
+    run, made = await planned(world, people(8))
+    applied = await world.apply(run, *made.batches)
+    assert applied.outcomes == {"granted": 7, "refused": 1}
+    [refused] = [row for row in world.rows("attempts") if row["outcome"] == "refused"]
+    assert refused["http_status"] == 401
+    assert world.control.requests_by_route()["GET /v3/connectors"] == 1
+
+
+@pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
+async def test_mailboxes_that_are_doubted_together_ask_about_the_key_together(world):
+    fault(world, "latency", match={"path": "/v3/connectors"}, seconds=0.3)
+    fault(world, "error", error={"status": 401, "type": "odd", "message": "No."}, times=20)
+    run, made = await planned(world, people(20))
+    await world.apply(run, *made.batches)
+    assert world.control.requests_by_route()["GET /v3/connectors"] <= 5
 
 
 def require_settled_after_stop(world, count: int, before) -> None:

@@ -22,6 +22,7 @@ from pydantic import BaseModel, JsonValue, PlainValidator
 from bulkgrants.errors import (
     ApiKeyRefused,
     BulkgrantsError,
+    KeyDoubted,
     RateLimited,
     Refused,
     RequestRefused,
@@ -150,10 +151,14 @@ def error_for(
         sentence = f"Nylas, or the provider behind it, could not answer ({detail})."
         return Unavailable(sentence, after=after, status=reply.status)
     if not said.has_provider_error and _is_about_the_key(reply.status, said):
-        return ApiKeyRefused(
+        sentence = (
             f"Nylas does not accept the API key; check the key and the region of the "
             f"{connection} ({detail})."
         )
+        if call.subject is Subject.MAILBOX:
+            refusal = Refused(detail, known=_known(said), status=reply.status)
+            return KeyDoubted(sentence, refusal=refusal)
+        return ApiKeyRefused(sentence)
     if HTTPStatus.MULTIPLE_CHOICES <= reply.status < HTTPStatus.BAD_REQUEST:
         return RequestRefused(
             f"The answer was a redirect, and redirects are not followed; check the host of the "

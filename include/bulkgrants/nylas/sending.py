@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -25,9 +26,16 @@ from tenacity import (
     stop_after_attempt,
 )
 
-from bulkgrants.errors import RateLimited, Retriable, Throttle, Unavailable
+from bulkgrants.errors import (
+    KeyDoubted,
+    RateLimited,
+    RequestRefused,
+    Retriable,
+    Throttle,
+    Unavailable,
+)
 from bulkgrants.ledger.budgets import Budget
-from bulkgrants.nylas.calls import Call
+from bulkgrants.nylas.calls import Call, list_connectors
 from bulkgrants.ports import Chance, Pause
 
 T = TypeVar("T")
@@ -138,7 +146,11 @@ class PatientSender:
 
 
 class PacedSender(Sender):
-    """A sender for code that makes a few calls one after the other; it keeps to the rate budget."""
+    """A sender for code that makes a few calls one after the other; it keeps to the rate budget.
+
+    If an answer may be about the mailbox or about the API key, it asks Nylas whether it accepts the
+    key.
+    """
 
     def __init__(self, sender: Sender, budget: Budget) -> None:
         self._sender = sender
@@ -153,6 +165,10 @@ class PacedSender(Sender):
             if error.throttle is Throttle.NYLAS:
                 self._budget.refused(_pause(error))
             raise
+        except KeyDoubted as error:
+            with suppress(RequestRefused):  # that, too, is an answer to an accepted key
+                self.send(list_connectors(1))
+            raise error.refusal from None
 
 
 @contextmanager
@@ -170,7 +186,11 @@ def undisturbed() -> Iterator[None]:
 
 
 class Pacer(AsyncSender):
-    """A sender for one event loop that keeps to the application's rate budget."""
+    """A sender for one event loop that keeps to the application's rate budget.
+
+    If an answer may be about the mailbox or about the API key, it asks Nylas whether it accepts the
+    key; answers that come while it asks share the question.
+    """
 
     def __init__(self, sender: AsyncSender, budget: Budget) -> None:
         self._sender = sender
@@ -178,6 +198,9 @@ class Pacer(AsyncSender):
         self._slots: deque[float] = deque()
         self._leads: deque[float] = deque(maxlen=_REMEMBERED)
         self._turn = asyncio.Lock()
+        self._asking = asyncio.Lock()
+        self._key_accepted = -math.inf
+        """When the last call with an accepted key was sent, on this process's monotonic clock."""
 
     async def send(self, call: Call[T]) -> T:
         """Wait for a slot, then send once. Raises what the inner sender raises."""
@@ -189,6 +212,19 @@ class Pacer(AsyncSender):
                 self._slots.clear()
                 await asyncio.to_thread(self._budget.refused, _pause(error))
             raise
+        except KeyDoubted as error:
+            await self._require_key(time.monotonic())
+            raise error.refusal from None
+
+    async def _require_key(self, doubted: float) -> None:
+        """Make sure that Nylas accepts the key now. Raises ApiKeyRefused, or a Retriable error."""
+        async with self._asking:
+            if self._key_accepted >= doubted:
+                return
+            asked = time.monotonic()
+            with suppress(RequestRefused):  # that, too, is an answer to an accepted key
+                await self.send(list_connectors(1))
+            self._key_accepted = asked
 
     async def _wait(self) -> None:
         """Wait for a slot and wake up in time for it; a busy event loop may wake up too late.

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from bulkgrants.errors import (
     ApiKeyRefused,
+    KeyDoubted,
     RateLimited,
     Refused,
     RequestRefused,
@@ -18,7 +19,7 @@ from bulkgrants.errors import (
 from bulkgrants.model import CredentialType, Provider
 from bulkgrants.nylas.answers import Reply, error_for, retry_after, understand
 from bulkgrants.nylas.calls import authenticate, create_credential, list_grants
-from bulkgrants.refusals import Refusal
+from bulkgrants.refusals import UNKNOWN_REFUSAL, Refusal
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 MAILBOX = authenticate(Provider.GOOGLE, "ann@acme.example", "cred-1", "a")
@@ -119,8 +120,11 @@ def test_a_blocked_grant_is_refused_as_blocked():
 def test_a_refused_key_is_distinguished_from_a_refused_mailbox(call, status, said):
     raised = error(status, said, call=call)
     assert isinstance(raised, ApiKeyRefused)
+    assert isinstance(raised, KeyDoubted) == (call is MAILBOX)
     assert "'nylas_default'" in str(raised)
     assert "region" in str(raised)
+    if isinstance(raised, KeyDoubted):
+        assert (raised.refusal.status, raised.refusal.known) == (status, UNKNOWN_REFUSAL)
 
 
 def test_a_401_about_a_grant_is_not_about_the_key():
