@@ -56,6 +56,10 @@ class Control:
         """Stop the clock at this Unix time."""
         self._ask("PUT", "/clock", {"frozen_at": moment})
 
+    def advance_clock(self, seconds: float) -> None:
+        """Move the clock on, whether it is stopped or running."""
+        self._ask("PUT", "/clock", {"advance": round(seconds)})
+
     def add_fault(self, kind: str, **fields: object) -> None:
         """Put a fault in force for the requests that it matches."""
         self._ask("POST", "/faults", {"kind": kind, **fields})

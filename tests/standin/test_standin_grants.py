@@ -154,3 +154,58 @@ def test_any_page_equals_that_of_a_sorted_list(times, removed, window, page, des
         limit=limit,
     )
     assert [grant.id for grant in found] == wanted
+
+
+def _listed(api, **query) -> dict[str, str]:
+    answer = api.get("/v3/grants", params={"limit": 200} | query)
+    assert answer.status_code == 200, answer.text
+    return {one["email"]: one["grant_status"] for one in answer.json()["data"]}
+
+
+def test_a_lagging_listing_shows_what_there_was_while_one_grant_shows_at_once(api, control):
+    control.put("/clock", json={"frozen_at": 5_000})
+    first, second = control.post(
+        "/seed", json={"grants": [{"email": "a@x.example"}, {"email": "b@x.example"}]}
+    ).json()["ids"]
+    control.put("/switches", json={"listing_lag_seconds": 70})
+    control.patch(f"/grants/{first}", json={"grant_status": "invalid"})
+    assert api.delete(f"/v3/grants/{second}").status_code == 200
+    control.post("/seed", json={"grants": [{"email": "c@x.example"}]})
+    before = {"a@x.example": "valid", "b@x.example": "valid"}
+    for query in ({}, {"sort_by": "updated_at"}, {"order_by": "asc"}):
+        assert _listed(api, **query) == before
+    assert _listed(api, email="c@x.example") == {}
+    assert _listed(api, email="B@x.example") == {"b@x.example": "valid"}
+    assert api.get(f"/v3/grants/{first}").json()["data"]["grant_status"] == "invalid"
+    assert api.get(f"/v3/grants/{second}").status_code == 404
+    control.put("/clock", json={"advance": 69})
+    assert _listed(api) == before
+    control.put("/clock", json={"advance": 1})
+    assert _listed(api) == {"a@x.example": "invalid", "c@x.example": "valid"}
+
+
+def test_ties_come_in_another_order_in_each_call(api, control):
+    control.post("/seed", json=SEED | {"grants": 60, "created_step": 0})
+    control.put("/switches", json={"listing_ties": "shuffled"})
+    calls = [_numbers(api.get("/v3/grants", params={"limit": 200})) for _ in range(3)]
+    assert calls[0] != calls[1] != calls[2]
+    assert {tuple(sorted(numbers)) for numbers in calls} == {tuple(range(60))}
+    control.put("/switches", json={"listing_ties": "stable"})
+    assert _numbers(api.get("/v3/grants", params={"limit": 200})) == list(range(59, -1, -1))
+
+
+@pytest.mark.parametrize("query", [{}, {"order_by": "asc"}, {"sort_by": "updated_at"}])
+def test_grants_of_different_seconds_keep_their_order_whatever_ties_do(api, control, query):
+    control.post("/seed", json=SEED)
+    expected = _numbers(api.get("/v3/grants", params=query))
+    control.put("/switches", json={"listing_ties": "shuffled"})
+    assert _numbers(api.get("/v3/grants", params=query)) == expected
+
+
+def test_a_seeded_grant_may_be_shown_with_odd_fields(api, control):
+    odd = {"email": "a@x.example", "shown": {"grant_status": None, "created_at": "soon"}}
+    [grant_id] = control.post("/seed", json={"grants": [odd]}).json()["ids"]
+    [listed] = api.get("/v3/grants").json()["data"]
+    assert "grant_status" not in listed
+    assert listed["created_at"] == "soon"
+    assert api.get(f"/v3/grants/{grant_id}").json()["data"] == listed

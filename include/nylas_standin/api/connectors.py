@@ -182,8 +182,8 @@ def delete(scene: Scene, call: Call) -> Reply:
     if world.switches.connector_delete_grants == "remove":
         world.grants.remove_provider(connector.provider)
     else:
-        for grant in world.grants:
-            if grant.shape.provider == connector.provider:
-                grant.status = "invalid"
-        world.grants.changed()
+        ended = [one for one in world.grants if one.shape.provider == connector.provider]
+        for grant in ended:
+            grant.status = "invalid"
+        world.grants.changed(*ended)
     return Reply()

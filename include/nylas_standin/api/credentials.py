@@ -136,10 +136,10 @@ def update(scene: Scene, call: Call) -> Reply:
 
 
 def _revive(world: World, credential: Credential) -> None:
-    for grant in world.grants:
-        if grant.shape.credential_id == credential.id:
-            grant.status = "valid"
-    world.grants.changed()
+    revived = [one for one in world.grants if one.shape.credential_id == credential.id]
+    for grant in revived:
+        grant.status = "valid"
+    world.grants.changed(*revived)
 
 
 def delete(scene: Scene, call: Call) -> Reply:

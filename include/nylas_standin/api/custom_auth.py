@@ -147,7 +147,7 @@ def _refusal(world: World, provider: str, email: str, failure: ProviderFailure) 
     known = world.grants.find(provider, email)
     if known is not None and world.switches.failed_reauth_invalidates:
         known.status = "invalid"
-        world.grants.changed()
+        world.grants.changed(known)
     return refused_by_provider(failure, world.switches)
 
 
@@ -175,7 +175,7 @@ def _grant(
     known.status = "valid"
     known.updated_at = now
     known.state = known.state if state is None else state
-    world.grants.changed()
+    world.grants.changed(known)
     return Reply(world.switches.reauth_status, render(known, world.switches))
 
 

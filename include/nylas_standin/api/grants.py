@@ -56,6 +56,10 @@ def render(grant: Grant, switches: Switches) -> dict[str, JsonValue]:
         shown["credential_id"] = shape.credential_id
     if grant.state is not None:
         shown["state"] = grant.state
+    if grant.shown:
+        shown.update(grant.shown)
+        for name in [name for name, value in grant.shown.items() if value is None]:
+            del shown[name]
     return shown
 
 
@@ -136,7 +140,7 @@ def update(scene: Scene, call: Call) -> Reply:
     )
     grant.shape = world.grants.shared(shape)
     grant.updated_at = world.clock.now()
-    world.grants.changed()
+    world.grants.changed(grant)
     return Reply(200, render(grant, world.switches))
 
 

@@ -124,4 +124,4 @@ def _change(world: World, found: list[Grant], change: GrantChange) -> None:
     for grant in found:
         grant.status = change.grant_status or grant.status
         grant.blocked = grant.blocked if change.blocked is None else change.blocked
-    world.grants.changed()
+    world.grants.changed(*found)

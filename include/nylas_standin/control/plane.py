@@ -5,6 +5,7 @@ These are reset, clock, limiter, switches, counts, faults, and the redirect URIs
 
 import re
 from dataclasses import asdict, fields, replace
+from random import Random
 from typing import Literal
 
 from fastapi import APIRouter, FastAPI, HTTPException, Response
@@ -115,6 +116,11 @@ async def set_switches(scene: TheScene, body: dict[str, object]) -> Switches:
         raise HTTPException(422, error.errors(include_url=False, include_input=False)) from None
     if changed.email_match != scene.world.switches.email_match:
         scene.world.grants.match_emails(exactly=changed.email_match == "exact")
+    if changed.listing_lag_seconds != scene.world.switches.listing_lag_seconds:
+        scene.world.grants.lag(changed.listing_lag_seconds, scene.world.clock.now)
+    if changed.listing_ties != scene.world.switches.listing_ties:
+        ties = Random("ties") if changed.listing_ties == "shuffled" else None  # noqa: S311 - it repeats
+        scene.world.grants.shuffle_ties(ties)
     scene.world.switches = changed
     return changed
 

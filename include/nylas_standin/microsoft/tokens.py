@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from nylas_standin.microsoft.consents import ConsentRequests, Consents, Propagation
 from nylas_standin.microsoft.directory import FAILURES, AzureApps, Tenants
-from nylas_standin.world.records import Credential, ProviderFailure
+from nylas_standin.world.records import Credential, Grant, ProviderFailure
 from nylas_standin.world.world import World
 
 
@@ -91,15 +91,15 @@ class Microsoft:
 
     def invalidate_tenant(self, tenant: str, client_id: str) -> int:
         """Makes the grants invalid that need a tenant's consent to an application; counts them."""
-        ended = 0
+        ended: list[Grant] = []
         mine = {key: one for key, one in self._identities().items() if one.client_id == client_id}
         for grant in self.world.grants:
             identity = mine.get(grant.shape.credential_id or "")
             if identity is not None and self.tenant_of(identity, grant.email) == tenant:
                 grant.status = "invalid"
-                ended += 1
-        self.world.grants.changed()
-        return ended
+                ended.append(grant)
+        self.world.grants.changed(*ended)
+        return len(ended)
 
     def invalidate_expired(self) -> None:
         """Makes the grants invalid whose credential has an expired secret."""

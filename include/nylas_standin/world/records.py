@@ -6,7 +6,9 @@ creation, so a page costs no more than its length wherever it begins.
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
+from random import Random
 from typing import Literal
 
 from pydantic import JsonValue
@@ -82,6 +84,8 @@ class Grant:
     state: str | None = None
     number: int = 0
     """Counts the grants made, and so orders those of the same second."""
+    shown: Mapping[str, JsonValue] | None = None
+    """Fields that replies show with other values, or leave out if the value is null."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +127,14 @@ def _updated(grant: Grant) -> tuple[int, int]:
     return grant.updated_at, grant.number
 
 
+def _made_at(grant: Grant) -> int:
+    return grant.created_at
+
+
+def _authenticated_at(grant: Grant) -> int:
+    return grant.updated_at
+
+
 class GrantStore:
     """All grants of the application."""
 
@@ -134,6 +146,13 @@ class GrantStore:
         self._shapes: dict[str, Shape] = {}
         self._views: dict[tuple[Filters, SortBy], list[Grant]] = {}
         self._made = 0
+        self._now: Callable[[], int] = lambda: 0
+        self._lag = 0
+        self._journal: list[tuple[int, str, Grant | None]] = []
+        """When a grant changed, and what it was before; None if it was not there."""
+        self._as_listed: dict[str, Grant] = {}
+        """While listings lag: a copy of each grant as of its last change."""
+        self._ties: Random | None = None
 
     def __len__(self) -> int:
         return len(self._ordered)
@@ -147,6 +166,39 @@ class GrantStore:
         self._by_email = {}
         for grant in self._ordered:
             self._by_email.setdefault(grant.shape.provider, {})[self._fold(grant.email)] = grant
+
+    def lag(self, seconds: int, now: Callable[[], int]) -> None:
+        """Lets listings show what there was so many seconds ago; changes from now on count."""
+        self._lag, self._now, self._journal = seconds, now, []
+        self._as_listed = {one.id: replace(one) for one in self._ordered} if seconds else {}
+
+    def shuffle_ties(self, random: Random | None) -> None:
+        """Lets the order of grants with equal times differ from one listing to the next."""
+        self._ties = random
+
+    def _note(self, *touched: Grant) -> None:
+        """Keeps what these grants were before they were added, removed or changed."""
+        if not self._lag:
+            return
+        for grant in touched:
+            self._journal.append((self._now(), grant.id, self._as_listed.get(grant.id)))
+            if grant.id in self._by_id:
+                self._as_listed[grant.id] = replace(grant)
+            else:
+                self._as_listed.pop(grant.id, None)
+
+    def _past(self) -> list[Grant]:
+        """All grants as they were when the lag began, oldest first."""
+        found: dict[str, Grant] = {one.id: one for one in self._ordered}
+        since = self._now() - self._lag
+        for moment, grant_id, before in reversed(self._journal):
+            if moment <= since:
+                break
+            if before is None:
+                found.pop(grant_id, None)
+            else:
+                found[grant_id] = before
+        return sorted(found.values(), key=_created)
 
     def shared(self, shape: Shape) -> Shape:
         """The one copy of a shape that all grants with the same values use."""
@@ -163,6 +215,7 @@ class GrantStore:
         self._by_id[grant.id] = grant
         self._by_email.setdefault(grant.shape.provider, {})[self._fold(grant.email)] = grant
         self._views.clear()
+        self._note(grant)
 
     def remove(self, grant: Grant) -> None:
         """Removes a grant for good."""
@@ -172,17 +225,21 @@ class GrantStore:
         if emails.get(self._fold(grant.email)) is grant:
             del emails[self._fold(grant.email)]
         self._views.clear()
+        self._note(grant)
 
     def remove_provider(self, provider: str) -> None:
         """Removes all grants of a provider, in one pass."""
+        removed = [one for one in self._ordered if one.shape.provider == provider]
         self._ordered = [one for one in self._ordered if one.shape.provider != provider]
         self._by_id = {one.id: one for one in self._ordered}
         self._by_email.pop(provider, None)
         self._views.clear()
+        self._note(*removed)
 
-    def changed(self) -> None:
-        """Must be called after a change to a grant's status, time or shape."""
+    def changed(self, *grants: Grant) -> None:
+        """Must be called after a change to the status, time or shape of these grants."""
         self._views.clear()
+        self._note(*grants)
 
     def get(self, grant_id: str) -> Grant | None:
         """The grant with that id."""
@@ -211,11 +268,37 @@ class GrantStore:
                 high = bisect_right(view, filters.before, key=lambda grant: grant.created_at)
         if descending:
             end = max(low, high - offset)
-            return view[max(low, end - limit) : end][::-1]
-        return view[min(high, low + offset) : min(high, low + offset + limit)]
+            first, last = max(low, end - limit), end
+        else:
+            first, last = min(high, low + offset), min(high, low + offset + limit)
+        page = self._tied(view, sort_by, first, last, low, high)
+        return page[::-1] if descending else page
+
+    def _tied(
+        self, view: list[Grant], sort_by: SortBy, first: int, last: int, low: int, high: int
+    ) -> list[Grant]:
+        """The part of the view from `first` to `last`, with its ties in the order of this call."""
+        if self._ties is None or first >= last:
+            return view[first:last]
+        place = {"created_at": _made_at, "updated_at": _authenticated_at}[sort_by]
+        begin = max(low, bisect_left(view, place(view[first]), key=place))
+        end = min(high, bisect_right(view, place(view[last - 1]), key=place))
+        found: list[Grant] = []
+        for _, group in groupby(view[begin:end], key=place):
+            tied = [*group]
+            self._ties.shuffle(tied)
+            found += tied
+        return found[first - begin : last - begin]
 
     def _view(self, filters: Filters, sort_by: SortBy) -> list[Grant]:
         """All grants that pass, in order; kept until a change, as clients read page after page."""
+        if self._lag:
+            key = _created if sort_by == "created_at" else _updated
+            past = (one for one in self._past() if filters.accepts(one))
+            named = None if filters.email is None else self._fold(filters.email)
+            return sorted(
+                (one for one in past if named is None or self._fold(one.email) == named), key=key
+            )
         if filters.email is not None:
             found = [grant for grant in self.find_all(filters.email) if filters.accepts(grant)]
             return sorted(found, key=_created if sort_by == "created_at" else _updated)
@@ -223,11 +306,11 @@ class GrantStore:
             filters = Filters(filters.provider, filters.status, filters.ip)
             if filters == Filters():
                 return self._ordered
-        key = (filters, sort_by)
-        view = self._views.get(key)
+        kept = (filters, sort_by)
+        view = self._views.get(kept)
         if view is None:
             view = [grant for grant in self._ordered if filters.accepts(grant)]
             if sort_by == "updated_at":
                 view.sort(key=_updated)
-            self._views[key] = view
+            self._views[kept] = view
         return view

@@ -30,6 +30,8 @@ class ExactGrant:
     created_at: int | None = None
     updated_at: int | None = None
     id: str | None = None
+    shown: dict[str, JsonValue] | None = None
+    """Fields that replies show with other values, or leave out if the value is null."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,7 @@ def seed_exact(world: World, wanted: Sequence[ExactGrant]) -> Seeded:
             updated_at=made if one.updated_at is None else one.updated_at,
             status=one.grant_status,
             blocked=one.blocked,
+            shown=one.shown,
         )
         _put(world, grant)
         ids.append(grant.id)

@@ -81,3 +81,5 @@ class Switches:
 
     grant_credential_id_top_level: bool = True
     grant_found_by_email: bool = False
+    listing_lag_seconds: int = 0
+    listing_ties: Literal["stable", "shuffled"] = "stable"

@@ -90,10 +90,10 @@ class World:
 
     def invalidate(self, credential_id: str) -> None:
         """Makes every grant of a credential invalid."""
-        for grant in self.grants:
-            if grant.shape.credential_id == credential_id:
-                grant.status = "invalid"
-        self.grants.changed()
+        found = [one for one in self.grants if one.shape.credential_id == credential_id]
+        for grant in found:
+            grant.status = "invalid"
+        self.grants.changed(*found)
 
 
 def new_world(config: Config) -> World:
