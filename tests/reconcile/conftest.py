@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -60,6 +61,8 @@ class World:
     tenants: dict[str, Tenant] = field(
         default_factory=lambda: {name: tenant(name) for name in ("acme", "umbrella", "initech")}
     )
+    pauses: list[float] = field(default_factory=list)
+    """The seconds of each pause that was asked for."""
     microsoft_id: str = ""
     """The id of the credential `ms`, if a test has made one."""
 
@@ -118,9 +121,17 @@ class World:
         planned = self.plan(run, batch_size)
         for batch in planned.batches:
             await self.apply(run, batch)
-        async with self.sender() as sender:
-            await verify(self.engine, sender, run, clock=self.clock)
+        await self.verify(run)
         return self.close(run)
+
+    async def verify(self, run: Run) -> dict[str, int]:
+        """Read back; whoever waits moves the stand-in's clock on instead."""
+        async with self.sender() as sender:
+            return dict(await verify(self.engine, sender, run, clock=self.clock, pause=self.pause))
+
+    async def pause(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        await asyncio.to_thread(self.control.advance_clock, seconds)
 
     def close(self, run: Run) -> Report:
         return close_run(self.engine, runs.read_run(self.engine, run.run_id), self.now)

@@ -69,8 +69,12 @@ async def night(engine, nylas, roster, number: int) -> Report:
     made = plan(engine, run, batch_size=3, now=now)
     for batch in made.batches:
         await again(lambda batch=batch: apply_batch(engine, nylas, run, batch, clock=lambda: now))
-    await again(lambda: verify(engine, nylas, run, clock=lambda: now))
+    await again(lambda: verify(engine, nylas, run, clock=lambda: now, pause=at_once))
     return close_run(engine, runs.read_run(engine, run.run_id), now)
+
+
+async def at_once(seconds) -> None:
+    """For a pause."""
 
 
 async def again(step):

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
+from bulkgrants.errors import RequestRefused
 from bulkgrants.refusals import UNKNOWN_REFUSAL, Concerns, Refusal
 
 Grant = dict[str, object]
@@ -56,9 +57,20 @@ class FakeNylas:
         self.calls[call.label] += 1
         await asyncio.sleep(0)
         self.before(call)
-        answer = self._authenticate(call) if call.method == "POST" else self._list(call)
+        answer = self._answer(call)
         self.after(call)
         return call.parse(json.dumps(answer).encode())
+
+    def _answer(self, call):
+        if call.method == "POST":
+            return self._authenticate(call)
+        if call.path == "/v3/grants":
+            return self._list(call)
+        wanted = call.path.removeprefix("/v3/grants/")
+        for one in self.grants.values():
+            if one["id"] == wanted:
+                return {"data": dict(one)}
+        raise RequestRefused("there is no such grant", status=404)
 
     def _authenticate(self, call):
         settings = call.body["settings"]
@@ -84,5 +96,6 @@ class FakeNylas:
         found.sort(key=lambda one: (one[query["sort_by"]], one["id"]))
         if query["order_by"] == "desc":
             found.reverse()
+        found = [one | one.pop("shown", {}) for one in found]
         limit, offset = min(int(query["limit"]), self.limit_max), int(query["offset"])
         return {"data": found[offset : offset + limit], "limit": limit, "offset": offset}

@@ -11,7 +11,6 @@ from bulkgrants.ledger.changes import intend
 from bulkgrants.ledger.rights import claim_batch, writing
 from bulkgrants.model import CredentialType, Mode, Provider, RunKind, Selection
 from bulkgrants.reconcile.opening import RosterState, open_run
-from bulkgrants.reconcile.verify import verify
 from support.microsoft import onboard
 from support.senders import HttpxSender
 
@@ -93,8 +92,7 @@ async def applied(world, run, plan) -> None:
 
 
 async def closed(world, run) -> None:
-    async with world.sender() as sender:
-        await verify(world.engine, sender, run, clock=world.clock)
+    await world.verify(run)
     world.close(run)
 
 

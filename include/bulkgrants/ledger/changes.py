@@ -437,10 +437,15 @@ def end_escrow(write: Writing[Run], compared: Table) -> None:
 
 
 def first_authentication(ledger: Ledger, run: Run) -> int | None:
-    """The time of the run's first authentication, or None; Unix seconds by Nylas' clock."""
+    """The time of the run's first authentication; Unix seconds by Nylas' clock.
+
+    None if it made none, or if Nylas did not say when.
+    """
     with reading(ledger) as connection:
         return connection.execute(
-            select(func.min(changes.c.grant_updated_at)).where(_made_by(run))
+            select(func.min(changes.c.grant_updated_at)).where(
+                _made_by(run), changes.c.grant_updated_at > 0
+            )
         ).scalar()
 
 
@@ -455,25 +460,39 @@ class MadeChange:
     scopes: str
 
 
+_MADE_CHANGE = (
+    changes.c.grant_id,
+    changes.c.seq,
+    changes.c.provider,
+    changes.c.credential_id,
+    changes.c.scopes,
+)
+
+
 def made_changes(write: Writing[Run], grant_ids: Collection[str]) -> dict[str, MadeChange]:
     """The run's changes that made these grants, by grant id."""
     rows = write.connection.execute(
-        select(
-            changes.c.grant_id,
-            changes.c.seq,
-            changes.c.provider,
-            changes.c.credential_id,
-            changes.c.scopes,
-        ).where(_made_by(write.right), changes.c.grant_id.in_(list(grant_ids)))
+        select(*_MADE_CHANGE).where(_made_by(write.right), changes.c.grant_id.in_(list(grant_ids)))
     ).mappings()
     return {row["grant_id"]: MadeChange(**row) for row in rows}
 
 
-def record_verifications(
-    write: Writing[Run], verifications: Iterable[tuple[int, Verification]]
-) -> None:
-    """Record what reading back has shown about changes, by their seq."""
-    rows = [{"its_seq": seq, "verified": verification} for seq, verification in verifications]
+def doubted_changes(ledger: Ledger, run: Run, limit: int) -> tuple[int, list[MadeChange]]:
+    """How many changes were made and are not verified yet, and the first `limit` of them."""
+    doubted = and_(_made_by(run), changes.c.verified.is_(None))
+    with reading(ledger) as connection:
+        count = connection.execute(
+            select(func.count()).select_from(changes).where(doubted)
+        ).scalar_one()
+        rows = connection.execute(
+            select(*_MADE_CHANGE).where(doubted).order_by(changes.c.seq).limit(limit)
+        ).mappings()
+        return count, [MadeChange(**row) for row in rows]
+
+
+def record_verified(write: Writing[Run], numbers: Iterable[int]) -> None:
+    """Record that reading back has shown these changes, by their seq, as they were made."""
+    rows = [{"its_seq": seq, "verified": Verification.VERIFIED} for seq in numbers]
     if rows:
         write.connection.execute(
             update(changes).where(

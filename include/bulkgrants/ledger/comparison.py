@@ -32,6 +32,7 @@ from sqlalchemy.schema import DropTable
 
 from bulkgrants.ledger.changes import in_escrow
 from bulkgrants.ledger.rights import Writing
+from bulkgrants.ledger.staging import unreadable_grant
 from bulkgrants.ledger.tables import entries, escrow, grants, rejects
 from bulkgrants.model import (
     Actual,
@@ -269,6 +270,7 @@ def _query(run: Run, compared: Table) -> Select[tuple[object, ...]]:
             escrow.c.reason.label("escrow_reason"),
             escrow.c.due_at,
             and_(compared.c.grant_id.is_not(None), named_in_a_reject).label("rejected"),
+            unreadable_grant(run.run_id, compared).label("unreadable"),
         )
         .select_from(compared.join(escrow, refused, isouter=True))
         .where(compared.c.differs)
@@ -304,4 +306,5 @@ def _candidate(row: Row[tuple[object, ...]]) -> Candidate:
         else None,
         escrow=Escrow(row.escrow_reason, row.due_at) if row.in_escrow else None,
         rejected=bool(row.rejected),
+        unreadable=bool(row.unreadable),
     )

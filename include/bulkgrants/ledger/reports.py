@@ -9,7 +9,15 @@ from sqlalchemy import ColumnElement, Row, Select, and_, case, func, select
 
 from bulkgrants.ledger.changes import UNCONSENTED
 from bulkgrants.ledger.database import Reading
-from bulkgrants.ledger.tables import attempts, changes, rejects, runs, skips, tenants
+from bulkgrants.ledger.tables import (
+    attempts,
+    changes,
+    rejects,
+    runs,
+    skips,
+    tenants,
+    unreadable_grants,
+)
 from bulkgrants.model import ChangeState, Outcome, Run, Verification
 
 
@@ -29,6 +37,8 @@ class RunRows:
     """tenant, email, reason, detail"""
     rejected: Sequence[Row[*tuple[object, ...]]]
     """row_number, tenant, email, sentence"""
+    unreadable: Sequence[Row[*tuple[object, ...]]]
+    """grant_id, provider, email, fault; empty once another run has listed the grants"""
 
 
 def planned_counts(connection: Reading, run: Run) -> dict[str, int]:
@@ -68,6 +78,7 @@ def run_rows(connection: Reading, run: Run, limit: int) -> RunRows:
     def rows(query: Select[*tuple[object, ...]]) -> Sequence[Row[*tuple[object, ...]]]:
         return connection.execute(query.limit(limit)).all()
 
+    odd = unreadable_grants.c
     not_granted = changes.c.outcome.in_((Outcome.REFUSED, Outcome.SKIPPED))
     return RunRows(
         lost_consent=rows(
@@ -101,6 +112,11 @@ def run_rows(connection: Reading, run: Run, limit: int) -> RunRows:
             select(rejects.c.row_number, rejects.c.tenant, rejects.c.email, rejects.c.sentence)
             .where(rejects.c.run_id == run.run_id)
             .order_by(rejects.c.row_number)
+        ),
+        unreadable=rows(
+            select(odd.grant_id, odd.provider, odd.email, odd.fault)
+            .where(odd.run_id == run.run_id)
+            .order_by(odd.id)
         ),
     )
 

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    FromClause,
     Table,
     and_,
     case,
@@ -39,8 +40,17 @@ from bulkgrants.ledger.database import (
     upsert,
 )
 from bulkgrants.ledger.rights import Writing
-from bulkgrants.ledger.tables import entries, grants, observed, rejects
-from bulkgrants.model import BatchClaim, Candidate, Grant, GrantStatus, Hold, RejectReason, Run
+from bulkgrants.ledger.tables import entries, grants, observed, rejects, unreadable_grants
+from bulkgrants.model import (
+    BatchClaim,
+    Candidate,
+    Grant,
+    GrantStatus,
+    Hold,
+    RejectReason,
+    Run,
+    UnreadableGrant,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -284,7 +294,8 @@ def known_grants(ledger: Ledger, application: str, limit: int) -> list[str]:
 
 def clear_listing(write: Writing[Run]) -> None:
     """Drop what an earlier, interrupted listing staged."""
-    write.connection.execute(delete(observed).where(observed.c.application == write.application))
+    for table in (observed, unreadable_grants):
+        write.connection.execute(delete(table).where(table.c.application == write.application))
 
 
 def stage_listing(write: Writing[Run], rows: list[tuple[Cell, ...]]) -> int:
@@ -292,6 +303,45 @@ def stage_listing(write: Writing[Run], rows: list[tuple[Cell, ...]]) -> int:
     columns = ("application", "grant_id", "provider", "email", *_SEEN[1:])
     insert_rows(write.connection, observed, columns, rows)
     return len(rows)
+
+
+def stage_unreadable(write: Writing[Run], items: Iterable[tuple[UnreadableGrant, str]]) -> int:
+    """Stage items that could not be read, each with its normalised address; returns their number.
+
+    The address is empty if it could not be read either.
+    """
+    return insert_rows(
+        write.connection,
+        unreadable_grants,
+        ("application", "run_id", "grant_id", "provider", "email", "fault"),
+        (
+            (write.application, write.right.run_id, one.grant_id, one.provider, email or None,
+             one.fault)
+            for one, email in items
+        ),
+    )  # fmt: skip
+
+
+def unreadable_grant(run_id: int, mailbox: FromClause) -> ColumnElement[bool]:
+    """The condition that the run's listing has an item about the mailbox that cannot be read.
+
+    An item without a readable provider may be about any mailbox with its address.
+    """
+    odd = unreadable_grants.c
+    return exists().where(
+        odd.run_id == run_id,
+        odd.email == mailbox.c.email,
+        or_(odd.provider.is_(None), odd.provider == mailbox.c.provider),
+    )
+
+
+def count_unreadable(write: Writing[Run]) -> int:
+    """How many items of the run's listing could not be read."""
+    return write.connection.execute(
+        select(func.count())
+        .select_from(unreadable_grants)
+        .where(unreadable_grants.c.run_id == write.right.run_id)
+    ).scalar_one()
 
 
 def listing_row(application: str, grant: Grant, email: str) -> tuple[Cell, ...]:
@@ -317,8 +367,9 @@ def require_listing(write: Writing[Run], listed: int) -> None:
 def merge_listing(write: Writing[Run]) -> int:
     """Bring `grants` in line with the staged listing; returns the number of mailboxes in it.
 
-    Grants in the run's selection that are not in the listing are marked as gone. A grant with
-    another id than before was made by another party, so it is no longer owned.
+    Grants in the run's selection that are not in the listing are marked as gone, unless an item
+    that could not be read may be about them. A grant with another id than before was made by
+    another party, so it is no longer owned.
     """
     connection, run = write.connection, write.right
     _drop_doubles(connection, run.application)
@@ -366,9 +417,10 @@ def adopt(write: Writing[Run], compared: Table) -> int:
         compared.c.provider == grants.c.provider,
         compared.c.email == grants.c.email,
     )
+    unclear = unreadable_grant(write.right.run_id, grants)
     return write.connection.execute(
         update(grants)
-        .where(grants.c.application == write.application, named)
+        .where(grants.c.application == write.application, named, ~unclear)
         .values(owned=True, tenant=compared.c.tenant)
     ).rowcount
 
@@ -419,7 +471,12 @@ def _count_observed(write: Writing[Run]) -> int:
 
 def _mark_gone(write: Writing[Run]) -> None:
     run = write.right
-    seen = exists().where(*(observed.c[name] == grants.c[name] for name in _KEY))
+    odd = unreadable_grants.c
+    seen = or_(
+        exists().where(*(observed.c[name] == grants.c[name] for name in _KEY)),
+        unreadable_grant(run.run_id, grants),
+        exists().where(odd.run_id == run.run_id, odd.grant_id == grants.c.grant_id),
+    )
     mailbox = run.selection.mailbox
     write.connection.execute(
         update(grants)

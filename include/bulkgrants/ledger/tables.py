@@ -318,6 +318,23 @@ observed = Table(
             "PostgreSQL: empty after a crash of the server.",
 )
 
+unreadable_grants = Table(
+    "unreadable_grants", metadata,
+    Column("id", ID, primary_key=True, autoincrement=True, comment="Names the row."),
+    _application(primary_key=False),
+    # no foreign key: the rows stay until the next listing, and old runs may be deleted before
+    Column("run_id", ID, nullable=False, comment="The run that listed it, `runs.id`."),
+    Column("grant_id", String(100), comment="The grant at Nylas; null if it cannot be read."),
+    Column("provider", String(20), comment="Its provider; null if it cannot be read."),
+    Column("email", Exact, comment="The mailbox; null if it cannot be read."),
+    Column("fault", Text, nullable=False,
+           comment="The field of the item that cannot be read, and why; never its value."),
+    Index(None, "run_id", "email"),
+    Index(None, "run_id", "grant_id"),
+    comment="Items of the newest listing that could not be read as grants. They exist: their "
+            "mailboxes are left alone, and what the ledger knew about their grants is kept.",
+)
+
 grants = Table(
     "grants", metadata,
     _application(),
@@ -427,9 +444,10 @@ skips = Table(
     Column("grant_id", String(100), comment="Its grant; null if it has none."),
     Column("reason", String(40), nullable=False,
            comment="The first that applies of `tenant_disabled`, `grant_blocked`, "
-                   "`awaiting_consent`, `awaiting_propagation`, `tenant_quarantined`, `given_up`, "
-                   "`in_escrow`, `credential_not_registered`, `credential_differs`, "
-                   "`roster_row_rejected` and `in_grace`."),
+                   "`grant_unreadable`, `awaiting_consent`, `awaiting_propagation`, "
+                   "`tenant_quarantined`, `given_up`, `in_escrow`, "
+                   "`credential_not_registered`, `credential_differs`, `roster_row_rejected` "
+                   "and `in_grace`."),
     Column("detail", Text, nullable=False, default="",
            comment="Until when, or because of what; may be empty."),
     comment="Mailboxes that differ and were left as they are on purpose, by run. Foreign grants "

@@ -58,6 +58,7 @@ VIEWS: dict[str, View] = {
             "verified": "Changes that were found as they were made when they were read back.",
             "drifted": "Changes that were not found as they were made when they were read back.",
             "attempts": "API calls made, or about to be made, for changes.",
+            "unreadable": "Items of the listing that could not be read as grants.",
         },
         query="""
         SELECT r.id AS run_id, r.application, r.key, r.kind, r.mode, r.mode_reason, r.roster_date,
@@ -77,7 +78,8 @@ VIEWS: dict[str, View] = {
                coalesce(CAST(r.counts ->> 'open' AS BIGINT), 0) AS left_open,
                coalesce(CAST(r.counts ->> 'verified' AS BIGINT), 0) AS verified,
                coalesce(CAST(r.counts ->> 'drift' AS BIGINT), 0) AS drifted,
-               coalesce(CAST(r.counts ->> 'attempts' AS BIGINT), 0) AS attempts
+               coalesce(CAST(r.counts ->> 'attempts' AS BIGINT), 0) AS attempts,
+               coalesce(CAST(r.counts ->> 'unreadable' AS BIGINT), 0) AS unreadable
         FROM runs r
     """,
     ),

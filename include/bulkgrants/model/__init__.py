@@ -22,6 +22,7 @@ from bulkgrants.model.mailboxes import (
     Revoke,
     Skip,
     SkipReason,
+    UnreadableGrant,
 )
 from bulkgrants.model.runs import (
     AttemptEnd,
@@ -107,5 +108,6 @@ __all__ = [
     "Standing",
     "Stop",
     "Tenant",
+    "UnreadableGrant",
     "Verification",
 ]

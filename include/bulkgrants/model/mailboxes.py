@@ -30,9 +30,30 @@ class Grant:
     credential_id: str | None
     blocked: bool
     created_at: int
-    """Unix seconds."""
+    """Unix seconds; 0 if the API did not say."""
     updated_at: int
-    """Unix seconds of the last authentication."""
+    """Unix seconds of the last authentication; 0 if the API did not say."""
+
+    @property
+    def key(self) -> str:
+        """What tells it apart from other items of a listing."""
+        return self.grant_id
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableGrant:
+    """An item of a listing that exists, but that lacks something a grant must have."""
+
+    key: str
+    """Tells it apart from other items: its id or, without a readable one, a hash of the item."""
+    grant_id: str | None
+    """None if it cannot be read."""
+    provider: str | None
+    """None if it cannot be read."""
+    email: str
+    """As the API writes it; empty if it cannot be read."""
+    fault: str
+    """What cannot be read, and why; never the value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +144,8 @@ class Candidate:
     escrow: Escrow | None
     rejected: bool
     """Whether today's roster names the mailbox in a row that was rejected."""
+    unreadable: bool = False
+    """Whether the listing has an item about the mailbox that could not be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +158,8 @@ class Circumstances:
     escrow: Escrow | None = None
     rejected: bool = False
     """Whether today's roster names the mailbox in a row that was rejected."""
+    unreadable: bool = False
+    """Whether the listing has an item about the mailbox that could not be read."""
 
 
 class ChangeKind(StrEnum):
@@ -194,6 +219,7 @@ class SkipReason(StrEnum):
 
     TENANT_DISABLED = "tenant_disabled"
     GRANT_BLOCKED = "grant_blocked"
+    GRANT_UNREADABLE = "grant_unreadable"
     AWAITING_CONSENT = "awaiting_consent"
     AWAITING_PROPAGATION = "awaiting_propagation"
     TENANT_QUARANTINED = "tenant_quarantined"

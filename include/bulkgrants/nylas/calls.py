@@ -9,7 +9,9 @@ keys over time, so unknown keys are ignored.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -17,20 +19,27 @@ from functools import lru_cache
 from typing import Annotated, Generic, Literal, TypeAlias, TypeVar
 from urllib.parse import quote
 
-from pydantic import BaseModel, BeforeValidator, Field, PlainValidator, StrictInt, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, PlainValidator, ValidationError
 from pydantic.dataclasses import dataclass as validated
 
-from bulkgrants.model import CredentialType, Grant, GrantStatus, Provider
-from bulkgrants.text import canonical_scopes, first_fault, read_json, split_scopes
+from bulkgrants.model import CredentialType, Grant, GrantStatus, Provider, UnreadableGrant
+from bulkgrants.text import bounded, canonical_scopes, first_fault, read_json, split_scopes
 
 T = TypeVar("T")
 M = TypeVar("M")
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 JsonObject: TypeAlias = Mapping[str, Json]
+ListedGrant: TypeAlias = Grant | UnreadableGrant
 
 PAGE_SIZE = 200
 """The largest page that Nylas returns."""
+_LONGEST_ID = 100
+# As long as the ledger's columns, and in the characters that ids consist of: one id that PostgreSQL
+# does not take would cost the whole listing.
+_ID = re.compile(r"[!-~]{1,100}")
+_PROVIDER = re.compile(r"[!-~]{1,20}")
+_LATEST = 2**62
 
 
 class Malformed(ValueError):
@@ -84,7 +93,16 @@ class Page(Generic[T]):
 
 
 def _text_or_none(value: object) -> str | None:
-    return value if isinstance(value, str) and value and value.isprintable() else None
+    if not isinstance(value, str) or not value.isprintable():
+        return None
+    return value if 0 < len(value) <= _LONGEST_ID else None
+
+
+def _seconds(value: object) -> int:
+    """A time in Unix seconds; 0 if it is missing, or not such a number."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        return 0
+    return value if 0 < value < _LATEST else 0
 
 
 def _scopes(value: object) -> str:
@@ -102,6 +120,8 @@ def _canonical(scopes: tuple[str, ...]) -> str:
 
 
 _Text = Annotated[str, Field(strict=True, min_length=1)]
+_Id = Annotated[str, Field(strict=True, pattern=f"^{_ID.pattern}$")]
+_Provider = Annotated[str, Field(strict=True, pattern=f"^{_PROVIDER.pattern}$")]
 # Plain, because pydantic's `str` refuses half of a character: that would cost the whole page.
 _OptionalText = Annotated[str | None, PlainValidator(_text_or_none)]
 _AnyText = Annotated[str, PlainValidator(lambda value: value if isinstance(value, str) else "")]
@@ -132,8 +152,10 @@ class _GrantSettings(BaseModel):
 
 
 class _Grant(BaseModel):
-    id: _Text
-    provider: _Text
+    """What a grant must have is only what the comparison needs; times are not promised."""
+
+    id: _Id
+    provider: _Provider
     email: _AnyText = ""
     grant_status: GrantStatus
     scope: _Scopes = ""
@@ -142,8 +164,13 @@ class _Grant(BaseModel):
         _GrantSettings, BeforeValidator(lambda value: value if isinstance(value, dict) else {})
     ] = _GrantSettings()
     blocked: Annotated[bool, BeforeValidator(lambda value: value is True)] = False
-    created_at: StrictInt
-    updated_at: Annotated[StrictInt | None, BeforeValidator(lambda value: value or None)] = None
+    created_at: Annotated[int, PlainValidator(_seconds)] = 0
+    updated_at: Annotated[int, PlainValidator(_seconds)] = 0
+
+
+class _Authenticated(_Grant):
+    grant_status: GrantStatus = GrantStatus.VALID
+    """An answer without a status says that the authentication succeeded."""
 
 
 def _grant(data: _Grant) -> Grant:
@@ -170,11 +197,22 @@ class _One(BaseModel, Generic[M]):
     data: M
 
 
-class _Listing(BaseModel, Generic[M]):
-    data: list[M]
+class _Item(BaseModel):
+    data: object
+
+
+class _Limit(BaseModel):
     limit: Annotated[
         int, BeforeValidator(lambda value: value if isinstance(value, int) and value > 0 else 0)
     ] = 0
+
+
+class _Listing(_Limit, Generic[M]):
+    data: list[M]
+
+
+class _Items(_Limit):
+    data: list[object]
 
 
 def _read(model: type[M], body: bytes) -> M:
@@ -231,6 +269,40 @@ def get_application() -> Call[str | None]:
     return Call(
         "GET", "/v3/applications", lambda body: _read(_ApplicationAnswer, body).data.application_id
     )
+
+
+def _grants(body: bytes, limit: int) -> Page[ListedGrant]:
+    """A page of grants. Its items are read one by one only if one of them cannot be read."""
+    try:
+        return _page(_Grant, _read_grant, limit)(body)
+    except Malformed:
+        listing = _read(_Items, body)
+        return Page(tuple(map(_listed, listing.data)), listing.limit or limit)
+
+
+def _read_grant(data: _Grant) -> ListedGrant:
+    return _grant(data)
+
+
+def _listed(item: object) -> ListedGrant:
+    try:
+        return _grant(_Grant.model_validate(item))
+    except ValidationError as error:
+        where, what = first_fault(error)
+        fault = bounded(f"`{where}`: {what}" if where else what)
+    known = item if isinstance(item, dict) else {}
+    grant_id, email = _fitting(_ID, known.get("id")), known.get("email")
+    return UnreadableGrant(
+        key=grant_id or hashlib.sha256(json.dumps(item, sort_keys=True).encode()).hexdigest(),
+        grant_id=grant_id,
+        provider=_fitting(_PROVIDER, known.get("provider")),
+        email=email if isinstance(email, str) else "",
+        fault=fault,
+    )
+
+
+def _fitting(form: re.Pattern[str], value: object) -> str | None:
+    return value if isinstance(value, str) and form.fullmatch(value) else None
 
 
 def list_connectors(limit: int) -> Call[Page[Connector]]:
@@ -318,7 +390,7 @@ def authenticate(provider: Provider, email: str, credential_id: str, scopes: str
     return Call(
         "POST",
         "/v3/connect/custom",
-        _one(_Grant, _grant),
+        _one(_Authenticated, _grant),
         body={"provider": str(provider), "settings": settings},
         subject=Subject.MAILBOX,
     )
@@ -336,8 +408,10 @@ def list_grants(
     sort_by: Literal["created_at", "updated_at"] = "created_at",
     order_by: Literal["asc", "desc"] = "asc",
     email: str | None = None,
-) -> Call[Page[Grant]]:
+) -> Call[Page[ListedGrant]]:
     """One page of the application's grants.
+
+    An item that is not a readable grant is an `UnreadableGrant`, so that it does not cost the page.
 
     By default the oldest come first, so that a grant that is made during the listing comes after
     the pages that were already read.
@@ -345,4 +419,13 @@ def list_grants(
     query = {"limit": str(limit), "offset": str(offset), "sort_by": sort_by, "order_by": order_by}
     if email is not None:
         query["email"] = email
-    return Call("GET", "/v3/grants", _page(_Grant, _grant, limit), query=query)
+    return Call("GET", "/v3/grants", lambda body: _grants(body, limit), query=query)
+
+
+def get_grant(grant_id: str) -> Call[ListedGrant]:
+    """The grant with this id; refused with status 404 if there is none."""
+
+    def parse(body: bytes) -> ListedGrant:
+        return _listed(_read(_Item, body).data)
+
+    return Call("GET", f"/v3/grants/{quote(grant_id, safe='')}", parse)

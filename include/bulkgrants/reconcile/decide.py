@@ -65,6 +65,8 @@ def _obstacle(actual: Actual | None, circumstances: Circumstances) -> Skip | Non
         return Skip(SkipReason.TENANT_DISABLED)
     if actual is not None and actual.blocked:
         return Skip(SkipReason.GRANT_BLOCKED)
+    if circumstances.unreadable:
+        return Skip(SkipReason.GRANT_UNREADABLE, "Nylas lists a grant that cannot be read")
     if standing.awaiting is Awaiting.CONSENT:
         return Skip(SkipReason.AWAITING_CONSENT)
     if standing.awaiting is Awaiting.PROPAGATION:

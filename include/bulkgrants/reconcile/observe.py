@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TypeAlias
 
-from bulkgrants.errors import Unavailable
+from bulkgrants.errors import RequestRefused, Unavailable
 from bulkgrants.ledger import staging
 from bulkgrants.ledger.database import Cell, Ledger
 from bulkgrants.ledger.rights import writing
 from bulkgrants.ledger.runs import note, require_unplanned
-from bulkgrants.model import Grant, Run
-from bulkgrants.nylas.calls import PAGE_SIZE, Page, list_grants
+from bulkgrants.model import Grant, Provider, Run, UnreadableGrant
+from bulkgrants.nylas.calls import PAGE_SIZE, ListedGrant, Page, get_grant, list_grants
 from bulkgrants.nylas.sending import AsyncSender, send_patiently
 from bulkgrants.ports import Clock
 from bulkgrants.text import address_key
@@ -25,6 +27,10 @@ _AT_FIRST = 3
 """Pages requested at once at the beginning; for a short list, at most this many are wasted."""
 _IN_FLIGHT = 32
 _PAGES_PER_WRITE = 20
+_WITH_ADDRESS = frozenset(map(str, Provider))
+"""Providers whose grants always belong to a mailbox."""
+
+_Page: TypeAlias = Page[ListedGrant]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +40,25 @@ class Listed:
     pages: int
     staged: int
     """Grants with an address; those on a seam that was read twice count twice."""
+    unreadable: int
+    """Items that are not readable grants; they are set aside. They may count twice too."""
 
 
 async def observe(ledger: Ledger, sender: AsyncSender, run: Run, *, clock: Clock) -> int:
     """List the grants that the run is about and merge them; returns how many mailboxes have one.
 
+    An item that cannot be read as a grant is set aside: its mailbox is left alone, and what the
+    ledger knew about its grant is kept, because the item shows that there is one.
     Raises what `stage_grants` raises, and Unavailable if the ledger has lost staged grants.
     """
     listed = await stage_grants(ledger, sender, run, clock=clock)
     _log.info("Listed %d grants on %d pages", listed.staged, listed.pages)
+    if listed.unreadable:
+        _log.warning(
+            "%d items of the listing cannot be read as grants; their mailboxes are left alone. The "
+            "table unreadable_grants says what is wrong with each.",
+            listed.unreadable,
+        )
     return await asyncio.to_thread(_merge, ledger, run, listed, clock)
 
 
@@ -63,20 +79,44 @@ async def stage_grants(ledger: Ledger, sender: AsyncSender, run: Run, *, clock: 
     list has a gap, and Superseded if the run is already planned or has lost its lease.
     """
     await asyncio.to_thread(_clear, ledger, run, clock)
-    pages = staged = 0
-    waiting: list[tuple[Cell, ...]] = []
+    pages, waiting = 0, _Staging()
     async for fresh in _pages(sender, run.selection.mailbox):
         pages += 1
         # page by page: a thread that is busy for long makes the event loop miss its slots
-        waiting.extend(_rows(run.application, fresh))
+        waiting.take(run.application, fresh)
         if pages % _PAGES_PER_WRITE == 0:
-            staged += await asyncio.to_thread(_stage, ledger, run, waiting, clock)
-            waiting = []
-    staged += await asyncio.to_thread(_stage, ledger, run, waiting, clock)
-    return Listed(pages, staged)
+            await asyncio.to_thread(_stage, ledger, run, waiting, clock)
+    await asyncio.to_thread(_stage, ledger, run, waiting, clock)
+    return Listed(pages, waiting.staged, waiting.unreadable)
 
 
-async def _pages(sender: AsyncSender, mailbox: str | None) -> AsyncIterator[list[Grant]]:
+class _Staging:
+    """Listed items that wait to be staged, and the numbers of those that were."""
+
+    def __init__(self) -> None:
+        self.staged = self.unreadable = 0
+        self.rows: list[tuple[Cell, ...]] = []
+        self.odd: list[tuple[UnreadableGrant, str]] = []
+
+    def take(self, application: str, items: Iterable[ListedGrant]) -> None:
+        """Take up items. Grants without an address, such as virtual calendars, are left out."""
+        for item in items:
+            email = address_key(item.email)
+            if isinstance(item, UnreadableGrant):
+                self.odd.append((item, email))
+            elif email:
+                self.rows.append(staging.listing_row(application, item, email))
+            elif item.provider in _WITH_ADDRESS:
+                self.odd.append((_without_address(item), ""))
+
+
+def _without_address(grant: Grant) -> UnreadableGrant:
+    return UnreadableGrant(
+        grant.grant_id, grant.grant_id, grant.provider, "", "`email`: there is no address"
+    )
+
+
+async def _pages(sender: AsyncSender, mailbox: str | None) -> AsyncIterator[list[ListedGrant]]:
     """The grants of each page, without those of the page before.
 
     Pages are requested so that each begins with the last grant of the page before. If it does not,
@@ -90,12 +130,12 @@ async def _pages(sender: AsyncSender, mailbox: str | None) -> AsyncIterator[list
     stride = first.limit - 1
     before = first
     async for offset, page in _ahead(sender, stride, mailbox):
-        if page.items and page.items[0].grant_id == before.items[0].grant_id:
+        if page.items and page.items[0].key == before.items[0].key:
             raise Unavailable(
                 f"Nylas returned the same page of grants at offset {offset} as at the one before; "
                 "the listing cannot continue."
             )
-        if not page.items or page.items[0].grant_id != before.items[-1].grant_id:
+        if not page.items or page.items[0].key != before.items[-1].key:
             seam = await _page(sender, max(0, offset - stride // 2), mailbox)
             _require_bridge(before, seam, page, offset)
             yield list(seam.items)
@@ -105,11 +145,11 @@ async def _pages(sender: AsyncSender, mailbox: str | None) -> AsyncIterator[list
         before = page if page.items else before
 
 
-def _require_bridge(left: Page[Grant], seam: Page[Grant], right: Page[Grant], offset: int) -> None:
-    ids = {grant.grant_id for grant in seam.items}
+def _require_bridge(left: _Page, seam: _Page, right: _Page, offset: int) -> None:
+    keys = {item.key for item in seam.items}
     # One grant that both have is enough: what lies between is in the one or in the other.
-    joins_left = any(grant.grant_id in ids for grant in left.items)
-    joins_right = not right.items or any(grant.grant_id in ids for grant in right.items)
+    joins_left = any(item.key in keys for item in left.items)
+    joins_right = not right.items or any(item.key in keys for item in right.items)
     if not (joins_left and joins_right):
         raise Unavailable(
             f"So many grants were deleted while they were listed that the list has a gap near "
@@ -119,13 +159,13 @@ def _require_bridge(left: Page[Grant], seam: Page[Grant], right: Page[Grant], of
 
 async def _ahead(
     sender: AsyncSender, stride: int, mailbox: str | None
-) -> AsyncIterator[tuple[int, Page[Grant]]]:
+) -> AsyncIterator[tuple[int, _Page]]:
     """The pages after the first, in order; several are requested at the same time.
 
     The total is unknown, so pages are requested until one comes back short; pages after it are
     dropped. The number of pages requested at once grows, so that a short list costs few calls.
     """
-    under_way: deque[tuple[int, asyncio.Task[Page[Grant]]]] = deque()
+    under_way: deque[tuple[int, asyncio.Task[_Page]]] = deque()
     offset = stride
     wide = _AT_FIRST
     try:
@@ -145,9 +185,41 @@ async def _ahead(
         await asyncio.gather(*(task for _, task in under_way), return_exceptions=True)
 
 
-async def _page(sender: AsyncSender, offset: int, mailbox: str | None) -> Page[Grant]:
+async def _page(sender: AsyncSender, offset: int, mailbox: str | None) -> _Page:
     call = list_grants(limit=PAGE_SIZE, offset=offset, email=mailbox)
     return await send_patiently(sender, call)
+
+
+async def look_up(sender: AsyncSender, grant_ids: Sequence[str]) -> dict[str, ListedGrant | None]:
+    """Ask for grants by their ids; None for those that do not exist.
+
+    What cannot be read, or is refused for another reason than that it does not exist, counts as
+    there. Raises what the sender raises once its retries are used up.
+    """
+    found: dict[str, ListedGrant | None] = {}
+    for first in range(0, len(grant_ids), _IN_FLIGHT):
+        block = grant_ids[first : first + _IN_FLIGHT]
+        asked = (_look_up(sender, grant_id) for grant_id in block)
+        # all are awaited before an error is raised, so that none is left behind
+        for grant_id, answer in zip(
+            block, await asyncio.gather(*asked, return_exceptions=True), strict=True
+        ):
+            if isinstance(answer, BaseException):
+                raise answer
+            found[grant_id] = answer
+    return found
+
+
+async def _look_up(sender: AsyncSender, grant_id: str) -> ListedGrant | None:
+    try:
+        found = await send_patiently(sender, get_grant(grant_id))
+    except RequestRefused as error:
+        if error.status == HTTPStatus.NOT_FOUND:
+            return None
+        return UnreadableGrant(grant_id, grant_id, None, "", f"refused with HTTP {error.status}")
+    if found.key != grant_id:
+        return UnreadableGrant(grant_id, grant_id, None, "", "`id`: it is not the one asked for")
+    return found
 
 
 def _clear(ledger: Ledger, run: Run, clock: Clock) -> None:
@@ -156,13 +228,10 @@ def _clear(ledger: Ledger, run: Run, clock: Clock) -> None:
         staging.clear_listing(write)
 
 
-def _stage(ledger: Ledger, run: Run, rows: list[tuple[Cell, ...]], clock: Clock) -> int:
+def _stage(ledger: Ledger, run: Run, waiting: _Staging, clock: Clock) -> None:
     with writing(ledger, run, clock()) as write:
-        return staging.stage_listing(write, rows)
-
-
-def _rows(application: str, grants: list[Grant]) -> list[tuple[Cell, ...]]:
-    """Rows for staging. Grants without an address, such as virtual calendars, are left out."""
-    return [
-        staging.listing_row(application, one, address_key(one.email)) for one in grants if one.email
-    ]
+        staged = staging.stage_listing(write, waiting.rows)
+        unreadable = staging.stage_unreadable(write, waiting.odd)
+    waiting.staged += staged
+    waiting.unreadable += unreadable
+    waiting.rows, waiting.odd = [], []

@@ -94,6 +94,7 @@ def _circumstances(
         standing=by_tenant.get(candidate.tenant or "", _UNKNOWN_TENANT),
         escrow=candidate.escrow,
         rejected=candidate.rejected,
+        unreadable=candidate.unreadable,
     )
 
 
@@ -132,10 +133,12 @@ def _counts(write: Writing[Run], tally: Counter[str], sides: Counter[str]) -> di
     sizes = comparison.totals(write)
     differ, missing, orphans = sides["both"], sides["roster"], sides["api"]
     unchanged = sizes.entries - differ - missing
+    unreadable = staging.count_unreadable(write)
     return {
         **dict(sorted(tally.items())),
         "entries": sizes.entries,
         "unchanged": unchanged,
         "foreign": max(0, sizes.grants - unchanged - differ - orphans),
         "rejected": write.right.rejected or 0,
+        **({"unreadable": unreadable} if unreadable else {}),
     }

@@ -137,6 +137,11 @@ def _lists(connection: Reading, run: Run) -> list[tuple[str, tuple[str, ...], li
             ("row", "tenant", "email", "what to change"),
             [tuple(row) for row in rows.rejected],
         ),
+        (
+            "Items of the listing that could not be read: their mailboxes are left alone",
+            ("grant", "provider", "mailbox", "what is wrong"),
+            [tuple(row) for row in rows.unreadable],
+        ),
     ]
 
 

@@ -1,31 +1,66 @@
-"""Reads back what a run has applied, page by page, the newest authentication first."""
+"""Reads back what a run has applied: a listing shows most of it, and the rest is asked for by id.
+
+Nylas' listings may lag behind a change by more than a minute, and a grant that is deleted while
+pages are read moves others from one page to another. So what a listing does not show as it was made
+is asked for by its id, and again after a pause, before it is called drift.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
+from collections.abc import Iterable
 
 from bulkgrants.errors import Unavailable
 from bulkgrants.ledger import changes
 from bulkgrants.ledger.database import Ledger
 from bulkgrants.ledger.rights import writing
-from bulkgrants.model import Grant, GrantStatus, Provider, Run, Verification
-from bulkgrants.nylas.calls import PAGE_SIZE, list_grants
+from bulkgrants.model import Grant, GrantStatus, Provider, Run
+from bulkgrants.nylas.calls import PAGE_SIZE, ListedGrant, list_grants
 from bulkgrants.nylas.sending import AsyncSender, send_patiently
-from bulkgrants.ports import Clock
+from bulkgrants.ports import Clock, Pause
+from bulkgrants.reconcile.observe import look_up
+
+ASK_AFTER = (0.0, 30.0, 60.0)
+"""Seconds to wait before each round of asking by id; listings were seen to lag by 70 seconds."""
+ASK_AT_MOST = 1_000
+"""Grants that are asked for by id in each round."""
+_log = logging.getLogger(__name__)
 
 
-async def verify(ledger: Ledger, sender: AsyncSender, run: Run, *, clock: Clock) -> Counter[str]:
-    """Compare each change that succeeded with the grant as the API lists it now.
+async def verify(
+    ledger: Ledger, sender: AsyncSender, run: Run, *, clock: Clock, pause: Pause = asyncio.sleep
+) -> Counter[str]:
+    """Compare each change that succeeded with the grant as the API shows it now.
+
+    Returns how many changes were verified and how many drifted: those whose grant is missing or
+    differs after all rounds. Raises what the sender raises once its retries are used up, and
+    Superseded.
+    """
+    await _read_back(ledger, sender, run, clock)
+    for seconds in ASK_AFTER:
+        count, doubted = await asyncio.to_thread(changes.doubted_changes, ledger, run, ASK_AT_MOST)
+        if not doubted:
+            break
+        if seconds:
+            _log.info("%d changes are not found as they were made; asking again later", count)
+            await pause(seconds)
+        if seconds and count > len(doubted):
+            await _read_back(ledger, sender, run, clock)
+        await _ask(ledger, sender, run, doubted, clock)
+    return await asyncio.to_thread(_conclude, ledger, run, clock)
+
+
+async def _read_back(ledger: Ledger, sender: AsyncSender, run: Run, clock: Clock) -> None:
+    """Verify what a listing shows as it was made.
 
     Each authentication moves its grant to the top of the list by `updated_at`, so the pages down to
     the run's first authentication have all of them, and the cost depends on the number of changes.
-    A grant that is missing there or differs is drift. Returns how many changes were verified and
-    how many drifted. Raises what the sender raises once its retries are used up, and Superseded.
     """
     oldest = await asyncio.to_thread(changes.first_authentication, ledger, run)
     offset = 0
-    before: tuple[Grant, ...] = ()
+    before: tuple[ListedGrant, ...] = ()
     while oldest is not None:
         call = list_grants(limit=PAGE_SIZE, offset=offset, sort_by="updated_at", order_by="desc")
         page = await send_patiently(sender, call)
@@ -35,36 +70,51 @@ async def verify(ledger: Ledger, sender: AsyncSender, run: Run, *, clock: Clock)
                 "what was applied cannot be verified."
             )
         await asyncio.to_thread(_compare, ledger, run, page.items, clock)
-        if page.is_last or page.items[-1].updated_at < oldest:
+        times = [item.updated_at for item in page.items if isinstance(item, Grant)]
+        if page.is_last or 0 < min(filter(None, times), default=0) < oldest:
             break
         offset += len(page.items)
         before = page.items
-    return await asyncio.to_thread(_conclude, ledger, run, clock)
 
 
-def _compare(ledger: Ledger, run: Run, page: tuple[Grant, ...], clock: Clock) -> None:
+async def _ask(
+    ledger: Ledger,
+    sender: AsyncSender,
+    run: Run,
+    doubted: list[changes.MadeChange],
+    clock: Clock,
+) -> None:
+    """Verify those of the changes whose grants are as they were made when asked for by id."""
+    for first in range(0, len(doubted), PAGE_SIZE):
+        block = [change.grant_id for change in doubted[first : first + PAGE_SIZE]]
+        found = await look_up(sender, block)
+        there = [grant for grant in found.values() if grant is not None]
+        await asyncio.to_thread(_compare, ledger, run, there, clock)
+
+
+def _compare(ledger: Ledger, run: Run, shown: Iterable[ListedGrant], clock: Clock) -> None:
+    grants = [item for item in shown if isinstance(item, Grant)]
     with writing(ledger, run, clock()) as write:
-        made = changes.made_changes(write, [grant.grant_id for grant in page])
-        changes.record_verifications(
+        made = changes.made_changes(write, [grant.grant_id for grant in grants])
+        changes.record_verified(
             write,
             [
-                (made[grant.grant_id].seq, _verification(made[grant.grant_id], grant))
-                for grant in page
-                if grant.grant_id in made
+                change.seq
+                for grant in grants
+                if (change := made.get(grant.grant_id)) and _agrees(change, grant)
             ],
         )
 
 
-def _verification(change: changes.MadeChange, grant: Grant) -> Verification:
-    agrees = (
+def _agrees(change: changes.MadeChange, grant: Grant) -> bool:
+    return (
         grant.status is GrantStatus.VALID
         and grant.credential_id == change.credential_id
         and (change.provider != Provider.GOOGLE or grant.scopes == change.scopes)
     )
-    return Verification.VERIFIED if agrees else Verification.DRIFT
 
 
 def _conclude(ledger: Ledger, run: Run, clock: Clock) -> Counter[str]:
-    """Record changes whose grants were on none of the pages as drift, and count the results."""
+    """Record changes that were never found as they were made as drift, and count the results."""
     with writing(ledger, run, clock()) as write:
         return changes.conclude_verification(write)

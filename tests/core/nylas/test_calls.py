@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from bulkgrants.model import CredentialType, GrantStatus, Provider
+from bulkgrants.model import CredentialType, GrantStatus, Provider, UnreadableGrant
 from bulkgrants.nylas import calls
 from bulkgrants.nylas.calls import Malformed, Subject
 
@@ -190,17 +190,70 @@ def test_a_grant_without_an_address_can_be_listed():
         ("id", None),
         ("id", ""),
         ("id", 7),
+        ("id", "x" * 101),
+        ("id", "g\x00"),
         ("provider", None),
-        ("grant_status", None),
         ("grant_status", "pending"),
-        ("created_at", "2026-01-01"),
-        ("created_at", True),
-        ("updated_at", "yesterday"),
     ],
 )
 def test_a_grant_without_a_needed_field_is_an_error_that_names_the_key(key, value):
     with pytest.raises(Malformed, match=rf"`data\.{key}`"):
         grant_of({**GRANT, key: value})
+
+
+ODD = [
+    ("grant_status", None),
+    ("grant_status", "pending"),
+    ("grant_status", 7),
+    ("id", None),
+    ("id", "x" * 101),
+    ("id", "g-\x00"),
+    ("id", "\ud83d"),
+    ("provider", None),
+    ("provider", "p" * 21),
+    ("provider", "goo\x00gle"),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), ODD)
+def test_an_item_that_is_not_a_readable_grant_does_not_cost_the_page(key, value):
+    odd = {**GRANT, "id": "g-2", key: value}
+    page = read(calls.list_grants(), {"data": [GRANT, odd, GRANT], "limit": 200})
+    grant, found, again = page.items
+    assert grant == again == grant_of(GRANT)
+    assert isinstance(found, UnreadableGrant)
+    assert (found.email, found.fault.startswith(f"`{key}`")) == ("Ann@Acme.example", True)
+    assert found.grant_id == (None if key == "id" else "g-2")
+    assert found.provider == (None if key == "provider" else "google")
+    assert str(value) not in found.fault
+
+
+@pytest.mark.parametrize("item", [None, 7, "g-1", [], {}])
+def test_an_item_that_is_not_a_grant_at_all_does_not_cost_the_page(item):
+    page = read(calls.list_grants(), {"data": [item, GRANT], "limit": 2})
+    assert isinstance(page.items[0], UnreadableGrant)
+    assert page.items[1] == grant_of(GRANT)
+    assert not page.is_last
+
+
+@pytest.mark.parametrize("value", [None, "2026-01-01", True, -1, 10**30, 1.5])
+def test_a_time_that_cannot_be_read_is_not_known(value):
+    grant = grant_of({**GRANT, "created_at": value, "updated_at": value})
+    assert (grant.created_at, grant.updated_at) == (0, 0)
+    assert grant.grant_id == "g-1"
+
+
+def test_an_authentication_without_a_status_has_succeeded():
+    assert grant_of({**GRANT, "grant_status": "invalid"}).status is GrantStatus.INVALID
+    without = {name: value for name, value in GRANT.items() if name != "grant_status"}
+    assert grant_of(without).status is GrantStatus.VALID
+
+
+def test_one_grant_is_read_by_its_id():
+    call = calls.get_grant("a/b?c")
+    assert (call.method, call.path) == ("GET", "/v3/grants/a%2Fb%3Fc")
+    assert read(call, {"data": GRANT}) == grant_of(GRANT)
+    assert isinstance(read(call, {"data": {**GRANT, "provider": 1}}), UnreadableGrant)
 
 
 def test_one_object_comes_in_an_envelope():
@@ -231,6 +284,12 @@ def test_the_requested_limit_counts_if_the_answer_does_not_have_one():
 
 @pytest.mark.parametrize("data", [None, {}, "text", [1], [None]])
 def test_an_answer_that_is_not_a_page_is_refused(data):
+    with pytest.raises(Malformed, match="`data"):
+        read(calls.list_credentials(Provider.GOOGLE), {"data": data})
+
+
+@pytest.mark.parametrize("data", [None, {}, "text", 7])
+def test_an_answer_that_is_not_a_page_of_grants_is_refused(data):
     with pytest.raises(Malformed, match="`data"):
         read(calls.list_grants(), {"data": data})
 
