@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, Param
 
-from bulkgrants_airflow.defaults import MAILBOX, RETRIES, TENANTS
+from bulkgrants_airflow.defaults import MAILBOX, RETRIES, TENANTS, VANISHED
 from bulkgrants_airflow.operators.reconcile import (
     ApplyBatchOperator,
     CloseRunOperator,
@@ -33,6 +33,7 @@ with DAG(
             title="Dry run",
             description="Plan and report as usual, and apply nothing.",
         ),
+        "vanished_grants": VANISHED,
     },
     tags=["bulkgrants"],
 ) as dag:
@@ -43,7 +44,9 @@ with DAG(
         timeout=timedelta(hours=12),
     )
     read = ReadRosterOperator(task_id="read_roster", run=run.output)
-    observe = ObserveGrantsOperator(task_id="observe_grants", run=run.output)
+    observe = ObserveGrantsOperator(
+        task_id="observe_grants", run=run.output, may_vanish="{{ params.vanished_grants or 0 }}"
+    )
     plan = PlanChangesOperator(task_id="plan", run=run.output)
     apply = ApplyBatchOperator.partial(
         task_id="apply",

@@ -62,5 +62,14 @@ MAILBOX = Param(
     description="An e-mail address. The run then looks at no other mailbox.",
 )
 
+VANISHED = Param(
+    0,
+    type="integer",
+    minimum=0,
+    title="Vanished grants",
+    description="Leave it at 0, unless observe_grants has failed because a listing lacks many "
+    "grants and you know that they were deleted: then the number that its error names.",
+)
+
 TENANT_READY = Asset(name="bulkgrants_tenant_ready", uri="bulkgrants-tenant-ready")
 """An event for each tenant that becomes ready; its extra holds the tenant's name (`tenant`)."""

@@ -103,7 +103,12 @@ def test_the_audit_holds_no_task_that_writes_to_nylas(bag):
 
 def test_a_person_can_choose_tenants_a_mailbox_and_a_dry_run(bag):
     params = bag.dags["reconcile_grants"].params
-    assert dict(params) == {"tenants": None, "mailbox": None, "dry_run": False}
+    assert dict(params) == {
+        "tenants": None,
+        "mailbox": None,
+        "dry_run": False,
+        "vanished_grants": 0,
+    }
     assert dict(bag.dags["audit_grants"].params) == {"tenants": None, "mailbox": None}
     assert dict(bag.dags["onboard_tenants"].params) == {"tenants": None}
 

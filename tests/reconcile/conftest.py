@@ -97,9 +97,9 @@ class World:
             runs.note(write, entries=staged.entries, rejected=staged.rejected)
         return runs.read_run(self.engine, run.run_id)
 
-    async def observe(self, run: Run) -> Run:
+    async def observe(self, run: Run, may_vanish: int = 0) -> Run:
         async with self.sender() as sender:
-            await observe(self.engine, sender, run, clock=self.clock)
+            await observe(self.engine, sender, run, clock=self.clock, may_vanish=may_vanish)
         return runs.read_run(self.engine, run.run_id)
 
     def plan(self, run: Run, batch_size: int = 2000) -> Plan:

@@ -29,6 +29,8 @@ class FakeNylas:
     """Called before each call; may change the fake, or raise what the sender should raise."""
     after: Callable[[object], None] = lambda call: None
     """The same, after the call has done its work."""
+    cut: Callable[[int], int | None] = lambda offset: None
+    """How many items a page at this offset shows instead of all; None for all."""
     clock: Iterator[int] = field(default_factory=lambda: itertools.count(1_700_000_000))
 
     def has(self, email: str, **changed) -> Grant:
@@ -98,4 +100,5 @@ class FakeNylas:
             found.reverse()
         found = [one | one.pop("shown", {}) for one in found]
         limit, offset = min(int(query["limit"]), self.limit_max), int(query["offset"])
-        return {"data": found[offset : offset + limit], "limit": limit, "offset": offset}
+        page = found[offset : offset + limit][: self.cut(offset)]
+        return {"data": page, "limit": limit, "offset": offset}

@@ -292,6 +292,16 @@ def known_grants(ledger: Ledger, application: str, limit: int) -> list[str]:
         return list(rows.scalars())
 
 
+@dataclass(frozen=True, slots=True)
+class KnownGrant:
+    """A mailbox and the grant that the ledger knows for it."""
+
+    provider: str
+    email: str
+    """Normalised."""
+    grant_id: str
+
+
 def clear_listing(write: Writing[Run]) -> None:
     """Drop what an earlier, interrupted listing staged."""
     for table in (observed, unreadable_grants):
@@ -470,24 +480,67 @@ def _count_observed(write: Writing[Run]) -> int:
 
 
 def _mark_gone(write: Writing[Run]) -> None:
-    run = write.right
-    odd = unreadable_grants.c
-    seen = or_(
-        exists().where(*(observed.c[name] == grants.c[name] for name in _KEY)),
-        unreadable_grant(run.run_id, grants),
-        exists().where(odd.run_id == run.run_id, odd.grant_id == grants.c.grant_id),
-    )
-    mailbox = run.selection.mailbox
     write.connection.execute(
         update(grants)
-        .where(
-            grants.c.application == run.application,
-            grants.c.gone_at.is_(None),
-            ~seen,
-            *([grants.c.email == mailbox] if mailbox else []),
-        )
+        .where(_unlisted(write.right))
         .values(gone_at=literal(write.now, grants.c.gone_at.type))
     )
+
+
+def _alive(run: Run) -> ColumnElement[bool]:
+    """The grants that the ledger knows to exist, as far as the run's listing is about them."""
+    mailbox = run.selection.mailbox
+    return and_(
+        grants.c.application == run.application,
+        grants.c.gone_at.is_(None),
+        *([grants.c.email == mailbox] if mailbox else []),
+    )
+
+
+def _unlisted(run: Run) -> ColumnElement[bool]:
+    """Those of them that no item of the listing can be about."""
+    odd = unreadable_grants.c
+    return and_(
+        _alive(run),
+        ~exists().where(*(observed.c[name] == grants.c[name] for name in _KEY)),
+        ~unreadable_grant(run.run_id, grants),
+        ~exists().where(odd.run_id == run.run_id, odd.grant_id == grants.c.grant_id),
+    )
+
+
+def count_unlisted(write: Writing[Run]) -> tuple[int, int]:
+    """How many known grants the listing does not have, and how many are known at all."""
+
+    def count(condition: ColumnElement[bool]) -> int:
+        return write.connection.execute(
+            select(func.count()).select_from(grants).where(condition)
+        ).scalar_one()
+
+    return count(_unlisted(write.right)), count(_alive(write.right))
+
+
+def unlisted_to_ask_for(write: Writing[Run], limit: int) -> tuple[int, list[KnownGrant]]:
+    """How many grants must be asked for before they are called gone, and the first `limit`.
+
+    They are those that we own and those whose mailbox has an entry: a Create would re-authenticate
+    a foreign grant under our credential if the listing had only missed it.
+    """
+    entry = exists().where(
+        entries.c.application == grants.c.application,
+        entries.c.provider == grants.c.provider,
+        entries.c.email == grants.c.email,
+    )
+    asked = and_(_unlisted(write.right), or_(grants.c.owned, entry))
+    count = write.connection.execute(
+        select(func.count()).select_from(grants).where(asked)
+    ).scalar_one()
+    rows = write.connection.execute(
+        select(grants.c.provider, grants.c.email, grants.c.grant_id)
+        .where(asked)
+        .order_by(grants.c.provider, grants.c.email)
+        .limit(limit)
+    )
+    return count, [KnownGrant(*row) for row in rows]
 
 
 def forget_orphans(write: Writing[Run]) -> None:

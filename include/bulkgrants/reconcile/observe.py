@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TypeAlias
 
@@ -23,6 +23,12 @@ from bulkgrants.text import address_key
 
 _log = logging.getLogger(__name__)
 
+FEWEST_VANISHED = 10
+"""This many grants may be gone since the last listing, however few are known."""
+VANISHED_SHARE = 10
+"""One in so many known grants may be gone since the last listing."""
+ASK_AT_MOST = 1_000
+"""Grants that are asked for by id before they are called gone; at 40/s, 25 seconds."""
 _AT_FIRST = 3
 """Pages requested at once at the beginning; for a short list, at most this many are wasted."""
 _IN_FLIGHT = 32
@@ -44,12 +50,18 @@ class Listed:
     """Items that are not readable grants; they are set aside. They may count twice too."""
 
 
-async def observe(ledger: Ledger, sender: AsyncSender, run: Run, *, clock: Clock) -> int:
+async def observe(
+    ledger: Ledger, sender: AsyncSender, run: Run, *, clock: Clock, may_vanish: int = 0
+) -> int:
     """List the grants that the run is about and merge them; returns how many mailboxes have one.
 
     An item that cannot be read as a grant is set aside: its mailbox is left alone, and what the
     ledger knew about its grant is kept, because the item shows that there is one.
-    Raises what `stage_grants` raises, and Unavailable if the ledger has lost staged grants.
+    A known grant that we own or want is asked for by its id before it is called gone. `may_vanish`
+    is how many grants a person expects to be gone, if there are more than usual.
+
+    Raises what `stage_grants` raises, and Unavailable if the ledger has lost staged grants, or if
+    more grants are missing than can be gone since the last listing.
     """
     listed = await stage_grants(ledger, sender, run, clock=clock)
     _log.info("Listed %d grants on %d pages", listed.staged, listed.pages)
@@ -59,7 +71,47 @@ async def observe(ledger: Ledger, sender: AsyncSender, run: Run, *, clock: Clock
             "table unreadable_grants says what is wrong with each.",
             listed.unreadable,
         )
+    missing = await asyncio.to_thread(_missing, ledger, run, listed, may_vanish, clock)
+    if missing:
+        found = await look_up(sender, [one.grant_id for one in missing])
+        there = [one for one in missing if found[one.grant_id] is not None]
+        _log.info("Asked for %d grants that were not listed; %d exist", len(missing), len(there))
+        waiting = _Staging(listed)
+        for one in there:
+            waiting.keep(run.application, one, found[one.grant_id])
+        await asyncio.to_thread(_stage, ledger, run, waiting, clock)
+        listed = waiting.listed(listed.pages)
     return await asyncio.to_thread(_merge, ledger, run, listed, clock)
+
+
+def _missing(
+    ledger: Ledger, run: Run, listed: Listed, may_vanish: int, clock: Clock
+) -> list[staging.KnownGrant]:
+    """The known grants that are not listed and must be asked for. Raises Unavailable."""
+    with writing(ledger, run, clock()) as write:
+        require_unplanned(write)
+        staging.require_listing(write, listed.staged)
+        unlisted, known = staging.count_unlisted(write)
+        at_most = max(FEWEST_VANISHED, known // VANISHED_SHARE, may_vanish)
+        if unlisted > at_most and run.selection.mailbox is None:
+            raise _too_many(unlisted, f"the {known} grants that the ledger knows", at_most)
+        if not unlisted:
+            return []
+        at_most = max(ASK_AT_MOST, may_vanish)
+        count, missing = staging.unlisted_to_ask_for(write, at_most)
+        if count > at_most:
+            raise _too_many(count, "the grants that we own or want", at_most)
+    return missing
+
+
+def _too_many(unlisted: int, of: str, at_most: int) -> Unavailable:
+    return Unavailable(
+        f"The listing lacks {unlisted} of {of}, and at most {at_most} are taken to be deleted "
+        "since the last one. Nothing was changed. If the listing was cut short, the next try of "
+        "this task reads it whole. If they really were deleted, trigger reconcile_grants with the "
+        f"parameter `vanished_grants` at {unlisted} or more.",
+        after=60.0,
+    )
 
 
 def _merge(ledger: Ledger, run: Run, listed: Listed, clock: Clock) -> int:
@@ -79,7 +131,7 @@ async def stage_grants(ledger: Ledger, sender: AsyncSender, run: Run, *, clock: 
     list has a gap, and Superseded if the run is already planned or has lost its lease.
     """
     await asyncio.to_thread(_clear, ledger, run, clock)
-    pages, waiting = 0, _Staging()
+    pages, waiting = 0, _Staging(Listed(0, 0, 0))
     async for fresh in _pages(sender, run.selection.mailbox):
         pages += 1
         # page by page: a thread that is busy for long makes the event loop miss its slots
@@ -87,14 +139,14 @@ async def stage_grants(ledger: Ledger, sender: AsyncSender, run: Run, *, clock: 
         if pages % _PAGES_PER_WRITE == 0:
             await asyncio.to_thread(_stage, ledger, run, waiting, clock)
     await asyncio.to_thread(_stage, ledger, run, waiting, clock)
-    return Listed(pages, waiting.staged, waiting.unreadable)
+    return waiting.listed(pages)
 
 
 class _Staging:
     """Listed items that wait to be staged, and the numbers of those that were."""
 
-    def __init__(self) -> None:
-        self.staged = self.unreadable = 0
+    def __init__(self, before: Listed) -> None:
+        self.staged, self.unreadable = before.staged, before.unreadable
         self.rows: list[tuple[Cell, ...]] = []
         self.odd: list[tuple[UnreadableGrant, str]] = []
 
@@ -109,6 +161,19 @@ class _Staging:
             elif item.provider in _WITH_ADDRESS:
                 self.odd.append((_without_address(item), ""))
 
+    def keep(self, application: str, known: staging.KnownGrant, found: ListedGrant | None) -> None:
+        """Take up a known grant that was not listed, but exists: its id says that it is the one."""
+        if isinstance(found, Grant):
+            row = replace(found, provider=known.provider)
+            self.rows.append(staging.listing_row(application, row, known.email))
+        elif found is not None:
+            odd = replace(found, grant_id=known.grant_id, provider=known.provider)
+            self.odd.append((odd, known.email))
+
+    def listed(self, pages: int) -> Listed:
+        """What was staged so far."""
+        return Listed(pages, self.staged, self.unreadable)
+
 
 def _without_address(grant: Grant) -> UnreadableGrant:
     return UnreadableGrant(
@@ -117,32 +182,79 @@ def _without_address(grant: Grant) -> UnreadableGrant:
 
 
 async def _pages(sender: AsyncSender, mailbox: str | None) -> AsyncIterator[list[ListedGrant]]:
-    """The grants of each page, without those of the page before.
+    """The items of each page, without those of the page before.
 
-    Pages are requested so that each begins with the last grant of the page before. If it does not,
-    a grant was deleted meanwhile and the others moved up. Then the seam between the two pages is
-    read again, so that no grant is missed.
+    Pages are requested so that each begins with the last item of the page before. If it does not,
+    a grant was deleted meanwhile and the others moved up, or grants of the same second come in
+    another order in each answer. Then the seam between the two pages is read too, so that no grant
+    is missed.
+
+    A page that is short or empty is not the end yet: a page in the middle may be short by mistake.
+    The list ends where the next page has nothing new.
     """
-    first = await _page(sender, 0, mailbox)
-    yield list(first.items)
-    if first.is_last:
-        return
-    stride = first.limit - 1
-    before = first
-    async for offset, page in _ahead(sender, stride, mailbox):
-        if page.items and page.items[0].key == before.items[0].key:
-            raise Unavailable(
-                f"Nylas returned the same page of grants at offset {offset} as at the one before; "
-                "the listing cannot continue."
-            )
-        if not page.items or page.items[0].key != before.items[-1].key:
-            seam = await _page(sender, max(0, offset - stride // 2), mailbox)
-            _require_bridge(before, seam, page, offset)
-            yield list(seam.items)
-            yield list(page.items)
-        else:
-            yield list(page.items[1:])
-        before = page if page.items else before
+    at, before = 0, await _page(sender, 0, mailbox)
+    unsteady = False
+    yield list(before.items)
+    while True:
+        async for offset, page in _ahead(sender, at, before, mailbox):
+            unsteady = unsteady or _is_unsteady(before, page)
+            yield await _new_items(sender, before, page, offset, mailbox, unsteady=unsteady)
+            if page.items:
+                at, before = offset, page
+        offset = at + len(before.items)
+        page = await _page(sender, offset, mailbox)
+        known = {item.key for item in before.items}
+        if known.issuperset(item.key for item in page.items):
+            return
+        yield await _new_items(sender, before, page, offset, mailbox, unsteady=unsteady)
+        at, before = offset, page
+
+
+async def _new_items(
+    sender: AsyncSender,
+    before: _Page,
+    page: _Page,
+    offset: int,
+    mailbox: str | None,
+    *,
+    unsteady: bool,
+) -> list[ListedGrant]:
+    """The items of the page at `offset` that are not known, and those of the seam if it is read.
+
+    Raises Unavailable if the page is the one before again, or if the list has a gap.
+    """
+    if page.items and _keys(page) == _keys(before):
+        raise Unavailable(
+            f"Nylas returned the same page of grants at offset {offset} as at the one before; "
+            "the listing cannot continue."
+        )
+    if not before.items:
+        return list(page.items)
+    last, first = before.items[-1:], page.items[:1]
+    joined = bool(first) and first[0].key == last[0].key
+    if joined and not (unsteady and _made_at(last) == _made_at(page.items[1:2])):
+        return list(page.items[1:])
+    seam = await _page(sender, max(0, offset - (page.limit - 1) // 2), mailbox)
+    _require_bridge(before, seam, page, offset)
+    return [*seam.items, *page.items]
+
+
+def _is_unsteady(before: _Page, page: _Page) -> bool:
+    """Whether the two pages show that grants of the same second change their places.
+
+    Once they do, pages that seem to join may still miss a grant of the second in which they meet.
+    """
+    last, first = before.items[-1:], page.items[:1]
+    return _made_at(last) == _made_at(first) != 0 and last[0].key != first[0].key
+
+
+def _made_at(items: Sequence[ListedGrant]) -> int:
+    """When the first of the items was made; 0 if that is not known."""
+    return items[0].created_at if items and isinstance(items[0], Grant) else 0
+
+
+def _keys(page: _Page) -> list[str]:
+    return [item.key for item in page.items]
 
 
 def _require_bridge(left: _Page, seam: _Page, right: _Page, offset: int) -> None:
@@ -158,24 +270,27 @@ def _require_bridge(left: _Page, seam: _Page, right: _Page, offset: int) -> None
 
 
 async def _ahead(
-    sender: AsyncSender, stride: int, mailbox: str | None
+    sender: AsyncSender, at: int, before: _Page, mailbox: str | None
 ) -> AsyncIterator[tuple[int, _Page]]:
-    """The pages after the first, in order; several are requested at the same time.
+    """The pages after the page `before` at offset `at`, in order; several are requested at a time.
 
     The total is unknown, so pages are requested until one comes back short; pages after it are
     dropped. The number of pages requested at once grows, so that a short list costs few calls.
     """
+    if before.is_last:
+        return
+    stride = before.limit - 1
     under_way: deque[tuple[int, asyncio.Task[_Page]]] = deque()
-    offset = stride
+    offset = at + stride
     wide = _AT_FIRST
     try:
         while True:
             while len(under_way) < wide:
                 under_way.append((offset, asyncio.create_task(_page(sender, offset, mailbox))))
                 offset += stride
-            at, task = under_way.popleft()
+            here, task = under_way.popleft()
             page = await task
-            yield at, page
+            yield here, page
             if page.is_last:
                 return
             wide = min(2 * wide, _IN_FLIGHT)

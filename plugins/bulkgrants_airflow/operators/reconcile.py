@@ -44,12 +44,24 @@ class ReadRosterOperator(RunOperator):
 
 
 class ObserveGrantsOperator(AsyncRunOperator):
-    """Lists the application's grants into the ledger: all, or those of the run's one mailbox."""
+    """Lists the application's grants into the ledger: all, or those of the run's one mailbox.
+
+    `may_vanish` is how many grants may be gone since the last listing, as a number or as a template
+    that renders to one; 0 leaves it to the usual limits.
+    """
+
+    template_fields: Sequence[str] = ("run", "may_vanish")
+
+    def __init__(self, *, may_vanish: int | str = 0, **kwargs: Any) -> None:  # noqa: ANN401 - handed on
+        super().__init__(**kwargs)
+        self.may_vanish = may_vanish
 
     async def work(self, workspace: Workspace, run: Run) -> int:
         """How many mailboxes have a grant."""
         async with workspace.sender() as sender:
-            return await observe(workspace.ledger, sender, run, clock=utc_now)
+            return await observe(
+                workspace.ledger, sender, run, clock=utc_now, may_vanish=int(self.may_vanish)
+            )
 
 
 class PlanChangesOperator(RunOperator):
