@@ -19,7 +19,7 @@ from bulkgrants.model import Awaiting, Provider, Tenant
 NOW = datetime(2026, 3, 1, 2, 0, tzinfo=UTC)
 NEW_TABLES = {
     "0002": {"consents", "consent_attempts", "probes"},
-    "0006": {"unreadable_grants"},
+    "0006": {"unreadable_grants", "former_credentials"},
 }
 ADDED = {
     "0002": {
@@ -43,7 +43,7 @@ ADDED = {
     },
     "0004": {"escrow": {"scopes": "", "credential_id": None}},
     "0005": {"budgets": {"asked_at": 0.0}},
-    "0006": {},
+    "0006": {"runs": {"listing_note": ""}},
 }
 """The values of older rows in the new columns of each revision."""
 

@@ -33,7 +33,14 @@ from sqlalchemy.schema import DropTable
 from bulkgrants.ledger.changes import in_escrow
 from bulkgrants.ledger.rights import Writing
 from bulkgrants.ledger.staging import unreadable_grant
-from bulkgrants.ledger.tables import entries, escrow, grants, rejects
+from bulkgrants.ledger.tables import (
+    credentials,
+    entries,
+    escrow,
+    former_credentials,
+    grants,
+    rejects,
+)
 from bulkgrants.model import (
     Actual,
     Candidate,
@@ -271,6 +278,7 @@ def _query(run: Run, compared: Table) -> Select[tuple[object, ...]]:
             escrow.c.due_at,
             and_(compared.c.grant_id.is_not(None), named_in_a_reject).label("rejected"),
             unreadable_grant(run.run_id, compared).label("unreadable"),
+            _made_anew(run, compared).label("made_anew"),
         )
         .select_from(compared.join(escrow, refused, isouter=True))
         .where(compared.c.differs)
@@ -282,6 +290,20 @@ def _query(run: Run, compared: Table) -> Select[tuple[object, ...]]:
             compared.c.provider,
             compared.c.email,
         )
+    )
+
+
+def _made_anew(run: Run, compared: Table) -> ColumnElement[bool]:
+    """Whether the grant carries the former id of the credential that the roster asks for."""
+    former, now = former_credentials.c, credentials.c
+    return exists().where(
+        former.application == run.application,
+        former.provider == compared.c.provider,
+        former.credential_id == compared.c.actual_credential_id,
+        now.application == former.application,
+        now.provider == former.provider,
+        now.name == former.name,
+        now.credential_id == compared.c.desired_credential_id,
     )
 
 
@@ -307,4 +329,5 @@ def _candidate(row: Row[tuple[object, ...]]) -> Candidate:
         escrow=Escrow(row.escrow_reason, row.due_at) if row.in_escrow else None,
         rejected=bool(row.rejected),
         unreadable=bool(row.unreadable),
+        credential_made_anew=bool(row.made_anew),
     )

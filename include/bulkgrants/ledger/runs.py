@@ -144,4 +144,5 @@ def _run(row: Row[tuple[object, ...]]) -> Run:
         entries=row.entries,
         rejected=row.rejected,
         observed=row.observed,
+        listing_note=row.listing_note,
     )

@@ -302,6 +302,15 @@ class KnownGrant:
     grant_id: str
 
 
+def wanted_credentials(write: Writing[Run]) -> frozenset[str]:
+    """The ids of the credentials that the staged roster asks for."""
+    mine = entries.c.application == write.application
+    rows = write.connection.execute(
+        select(entries.c.credential_id).where(mine, entries.c.credential_id.is_not(None)).distinct()
+    )
+    return frozenset(rows.scalars())
+
+
 def clear_listing(write: Writing[Run]) -> None:
     """Drop what an earlier, interrupted listing staged."""
     for table in (observed, unreadable_grants):

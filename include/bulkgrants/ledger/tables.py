@@ -87,6 +87,8 @@ runs = Table(
     Column("report", Text,
            comment="The report in Markdown, at most 50 rows of each list; null until it is "
                    "closed."),
+    added_text("listing_note",
+               "What was odd about the listing, in a sentence; empty if nothing was."),
     UniqueConstraint("application", "key"),
     comment="One row for each run, written by every step. Keep the rows: they tell which roster "
             "was applied last.",
@@ -262,6 +264,18 @@ credentials = Table(
            comment="When the ledger first knew it under this id."),
     Column("rotated_at", Moment, comment="When its secret last changed; null if it never did."),
     comment="What `register_credentials` has registered at Nylas, by name.",
+)
+
+former_credentials = Table(
+    "former_credentials", metadata,
+    _application(),
+    Column("provider", String(20), primary_key=True, comment="Its connector's provider."),
+    Column("credential_id", String(100), primary_key=True, comment="Its id at Nylas."),
+    Column("name", Exact, nullable=False, comment="The name that it had."),
+    Column("replaced_at", Moment, nullable=False,
+           comment="When the ledger first knew another id under its name."),
+    comment="Credentials whose names belong to others now, as they were made anew. Invalid grants "
+            "that still carry such an id are renewed under the new one.",
 )
 
 entries = Table(

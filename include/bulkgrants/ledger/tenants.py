@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, false, func, select, update
 
-from bulkgrants.ledger.database import Ledger, Reading, reading, upsert
+from bulkgrants.ledger.database import Ledger, Reading, insert_unless_there, reading, upsert
 from bulkgrants.ledger.rights import Writing
-from bulkgrants.ledger.tables import credentials, escrow, tenants
+from bulkgrants.ledger.tables import credentials, escrow, former_credentials, tenants
 from bulkgrants.model import (
     Awaiting,
     BatchClaim,
@@ -218,5 +218,23 @@ def record_credential(
             .returning(tenants.c.tenant)
         ).scalars()
         forget_refusals(connection, application, list(freed))
+        _keep_former(connection, key, registered)
         statement = upsert(connection, credentials).values(**key, **written)
         connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=written))
+
+
+def _keep_former(
+    connection: Connection, key: dict[str, str], registered: RegisteredCredential
+) -> None:
+    """Keep the id that the credential's name has had until now, if it is another."""
+    before = connection.execute(
+        select(credentials.c.credential_id).where(
+            *(credentials.c[name] == value for name, value in key.items())
+        )
+    ).scalar()
+    if before not in {None, registered.credential_id}:
+        connection.execute(
+            insert_unless_there(connection, former_credentials).values(
+                **key, credential_id=before, replaced_at=registered.registered_at
+            )
+        )

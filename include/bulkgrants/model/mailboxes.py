@@ -33,6 +33,8 @@ class Grant:
     """Unix seconds; 0 if the API did not say."""
     updated_at: int
     """Unix seconds of the last authentication; 0 if the API did not say."""
+    other_credential_id: str | None = None
+    """The credential in the settings, if it contradicts the one at the top level."""
 
     @property
     def key(self) -> str:
@@ -146,6 +148,8 @@ class Candidate:
     """Whether today's roster names the mailbox in a row that was rejected."""
     unreadable: bool = False
     """Whether the listing has an item about the mailbox that could not be read."""
+    credential_made_anew: bool = False
+    """Whether the grant carries the id that the wanted credential had before it was made anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +164,8 @@ class Circumstances:
     """Whether today's roster names the mailbox in a row that was rejected."""
     unreadable: bool = False
     """Whether the listing has an item about the mailbox that could not be read."""
+    credential_made_anew: bool = False
+    """Whether the grant carries the id that the wanted credential had before it was made anew."""
 
 
 class ChangeKind(StrEnum):

@@ -55,6 +55,8 @@ class Run:
     entries: int | None
     rejected: int | None
     observed: int | None
+    listing_note: str = ""
+    """What was odd about the listing, in a sentence; empty if nothing was."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,6 +180,7 @@ def _grant(data: _Grant) -> Grant:
     that were asked for, `scope` those that the token carries. The former are compared with the
     roster if the answer has them.
     """
+    other = data.settings.credential_id if data.credential_id else None
     return Grant(
         grant_id=data.id,
         provider=data.provider,
@@ -190,6 +191,7 @@ def _grant(data: _Grant) -> Grant:
         blocked=data.blocked,
         created_at=data.created_at,
         updated_at=data.updated_at or data.created_at,
+        other_credential_id=None if other == data.credential_id else other,
     )
 
 

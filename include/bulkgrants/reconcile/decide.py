@@ -29,7 +29,9 @@ def decide(
 
     Reasons to leave it alone come first, the strongest of them at the top, so that a skip names the
     one that a person would have to remove. A broken grant is renewed, never deleted and made again,
-    because deleting is final (docs/nylas-api.md, Grants). Raises ValueError for a mailbox that is
+    because deleting is final (docs/nylas-api.md, Grants). If its credential was deleted and made
+    anew under the same name, it is renewed under the new id; while it is valid, the old credential
+    still works, so it is left alone. Raises ValueError for a mailbox that is
     neither in the roster nor at Nylas.
     """
     if desired is not None:
@@ -49,7 +51,8 @@ def _with_entry(
         return Skip(SkipReason.CREDENTIAL_NOT_REGISTERED)
     if actual is None:
         return Create(desired.tenant, desired.scopes, desired.credential_id)
-    if actual.credential_id != desired.credential_id:
+    other = actual.credential_id != desired.credential_id
+    if other and not (circumstances.credential_made_anew and actual.status is GrantStatus.INVALID):
         return Skip(SkipReason.CREDENTIAL_DIFFERS, f"grant uses {actual.credential_id or 'none'}")
     if actual.status is GrantStatus.INVALID:
         return Renew(desired.tenant, desired.scopes, desired.credential_id, actual.grant_id)

@@ -48,6 +48,21 @@ class Listed:
     """Grants with an address; those on a seam that was read twice count twice."""
     unreadable: int
     """Items that are not readable grants; they are set aside. They may count twice too."""
+    contradicting: int = 0
+    """Grants that name one credential at the top level and another in their settings."""
+    wanted: frozenset[str] = frozenset()
+    """The ids of the credentials that the roster asks for."""
+
+    @property
+    def note(self) -> str:
+        """What was odd about the listing, in a sentence; empty if nothing was."""
+        if not self.contradicting:
+            return ""
+        return (
+            f"{self.contradicting} grants name one credential at the top level and another in "
+            "their settings. For each, the one that the roster asks for counts. Ask Nylas' "
+            "support which of the two is used."
+        )
 
 
 async def observe(
@@ -71,6 +86,8 @@ async def observe(
             "table unreadable_grants says what is wrong with each.",
             listed.unreadable,
         )
+    if listed.note:
+        _log.warning("%s", listed.note)
     missing = await asyncio.to_thread(_missing, ledger, run, listed, may_vanish, clock)
     if missing:
         found = await look_up(sender, [one.grant_id for one in missing])
@@ -119,7 +136,7 @@ def _merge(ledger: Ledger, run: Run, listed: Listed, clock: Clock) -> int:
         require_unplanned(write)
         staging.require_listing(write, listed.staged)
         seen = staging.merge_listing(write)
-        note(write, observed=seen)
+        note(write, observed=seen, listing_note=listed.note)
     return seen
 
 
@@ -130,8 +147,8 @@ async def stage_grants(ledger: Ledger, sender: AsyncSender, run: Run, *, clock: 
     the whole list. Raises what the sender raises once its retries are used up, Unavailable if the
     list has a gap, and Superseded if the run is already planned or has lost its lease.
     """
-    await asyncio.to_thread(_clear, ledger, run, clock)
-    pages, waiting = 0, _Staging(Listed(0, 0, 0))
+    wanted = await asyncio.to_thread(_clear, ledger, run, clock)
+    pages, waiting = 0, _Staging(Listed(0, 0, 0, wanted=wanted))
     async for fresh in _pages(sender, run.selection.mailbox):
         pages += 1
         # page by page: a thread that is busy for long makes the event loop miss its slots
@@ -147,6 +164,7 @@ class _Staging:
 
     def __init__(self, before: Listed) -> None:
         self.staged, self.unreadable = before.staged, before.unreadable
+        self._contradicting, self._wanted = before.contradicting, before.wanted
         self.rows: list[tuple[Cell, ...]] = []
         self.odd: list[tuple[UnreadableGrant, str]] = []
 
@@ -157,14 +175,24 @@ class _Staging:
             if isinstance(item, UnreadableGrant):
                 self.odd.append((item, email))
             elif email:
-                self.rows.append(staging.listing_row(application, item, email))
+                self.rows.append(staging.listing_row(application, self._settled(item), email))
             elif item.provider in _WITH_ADDRESS:
                 self.odd.append((_without_address(item), ""))
+
+    def _settled(self, grant: Grant) -> Grant:
+        """The grant with the credential that the roster asks for, if it names two of them."""
+        other = grant.other_credential_id
+        if other is None:
+            return grant
+        self._contradicting += 1
+        if grant.credential_id in self._wanted or other not in self._wanted:
+            return grant
+        return replace(grant, credential_id=other)
 
     def keep(self, application: str, known: staging.KnownGrant, found: ListedGrant | None) -> None:
         """Take up a known grant that was not listed, but exists: its id says that it is the one."""
         if isinstance(found, Grant):
-            row = replace(found, provider=known.provider)
+            row = self._settled(replace(found, provider=known.provider))
             self.rows.append(staging.listing_row(application, row, known.email))
         elif found is not None:
             odd = replace(found, grant_id=known.grant_id, provider=known.provider)
@@ -172,7 +200,7 @@ class _Staging:
 
     def listed(self, pages: int) -> Listed:
         """What was staged so far."""
-        return Listed(pages, self.staged, self.unreadable)
+        return Listed(pages, self.staged, self.unreadable, self._contradicting, self._wanted)
 
 
 def _without_address(grant: Grant) -> UnreadableGrant:
@@ -337,10 +365,12 @@ async def _look_up(sender: AsyncSender, grant_id: str) -> ListedGrant | None:
     return found
 
 
-def _clear(ledger: Ledger, run: Run, clock: Clock) -> None:
+def _clear(ledger: Ledger, run: Run, clock: Clock) -> frozenset[str]:
+    """Drop what was staged; returns the credentials that the roster asks for."""
     with writing(ledger, run, clock()) as write:
         require_unplanned(write)
         staging.clear_listing(write)
+        return staging.wanted_credentials(write)
 
 
 def _stage(ledger: Ledger, run: Run, waiting: _Staging, clock: Clock) -> None:

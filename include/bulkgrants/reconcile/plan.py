@@ -95,6 +95,7 @@ def _circumstances(
         escrow=candidate.escrow,
         rejected=candidate.rejected,
         unreadable=candidate.unreadable,
+        credential_made_anew=candidate.credential_made_anew,
     )
 
 

@@ -90,12 +90,14 @@ def _facts(run: Run) -> str:
         )
     if run.selection.mailbox:
         selected += f", mailbox {markdown_cell(run.selection.mailbox, 120)} only"
+    note = [f"- listing: {markdown_cell(run.listing_note, 400)}"] if run.listing_note else []
     return "\n".join(
         [
             f"- application: `{run.application}`",
             f"- roster: {run.roster_date or 'current table'}",
             f"- mode: {_MODE_WORDS[run.mode]}, {selected}",
             f"- opened: {run.opened_at:%Y-%m-%d %H:%M:%S} UTC",
+            *note,
         ]
     )
 

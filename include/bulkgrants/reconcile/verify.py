@@ -109,7 +109,7 @@ def _compare(ledger: Ledger, run: Run, shown: Iterable[ListedGrant], clock: Cloc
 def _agrees(change: changes.MadeChange, grant: Grant) -> bool:
     return (
         grant.status is GrantStatus.VALID
-        and grant.credential_id == change.credential_id
+        and change.credential_id in {grant.credential_id, grant.other_credential_id}
         and (change.provider != Provider.GOOGLE or grant.scopes == change.scopes)
     )
 

@@ -1,9 +1,9 @@
-"""Items of a listing that could not be read, and their number in the view `run_counts`."""
+"""Items of a listing that could not be read, what else was odd, and former credentials."""
 
 import sqlalchemy as sa
 from alembic import op
 
-from bulkgrants.ledger.database import Exact
+from bulkgrants.ledger.database import Exact, Moment
 
 revision = "0006"
 down_revision = "0005"
@@ -37,7 +37,7 @@ _RUN_COUNTS = """
 
 
 def upgrade() -> None:
-    """Add the table, and replace the view by one with a further column at its end."""
+    """Add tables and a column, and replace the view by one with a further column at its end."""
     op.create_table(
         "unreadable_grants",
         sa.Column("id", _ID, autoincrement=True, nullable=False),
@@ -56,6 +56,18 @@ def upgrade() -> None:
             ["run_id", column],
             unique=False,
         )
+    op.create_table(
+        "former_credentials",
+        sa.Column("application", sa.String(length=200), nullable=False),
+        sa.Column("provider", sa.String(length=20), nullable=False),
+        sa.Column("credential_id", sa.String(length=100), nullable=False),
+        sa.Column("name", Exact(), nullable=False),
+        sa.Column("replaced_at", Moment(), nullable=False),
+        sa.PrimaryKeyConstraint(
+            "application", "provider", "credential_id", name=op.f("pk_former_credentials")
+        ),
+    )
+    op.add_column("runs", sa.Column("listing_note", sa.Text(), server_default="", nullable=False))
     if op.get_bind().dialect.name == "postgresql":
         # replaced, not dropped: it keeps the rights granted on it, and views that use it work on
         op.execute(f"CREATE OR REPLACE VIEW run_counts AS {_RUN_COUNTS}")
