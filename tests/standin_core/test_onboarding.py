@@ -19,6 +19,7 @@ from bulkgrants.refusals import Actor, consent_error
 from support.journeys import (
     APPLICATION,
     CANARY,
+    CUSTOM,
     ENTRA,
     MICROSOFT,
     SCOPES,
@@ -346,7 +347,7 @@ def test_no_secret_no_state_and_no_link_is_kept_or_logged(journey, caplog):
         journey.receive(location)
     journey.sleep(MICROSOFT.floor)
     said = {"status": 400, "type": "api.error", "message": "no", "provider_error": {"error": echo}}
-    journey.control.add_fault("error", error=said, times=1)
+    journey.control.add_fault("error", error=said, times=1, match=CUSTOM)
     journey.wait()
     own = [one for one in caplog.records if one.name.startswith("bulkgrants")]
     kept = [

@@ -21,15 +21,24 @@ from sqlalchemy import (
 from sqlalchemy.engine import Row
 
 from bulkgrants.errors import Misconfigured
-from bulkgrants.ledger.database import Ledger, brief, reading
+from bulkgrants.ledger.database import Ledger, Reading, brief, reading
 from bulkgrants.ledger.rights import HOLD_TERM, Writing, is_unheld
-from bulkgrants.ledger.tables import consent_attempts, consents, credentials, probes, tenants
+from bulkgrants.ledger.tables import (
+    consent_attempts,
+    consents,
+    credentials,
+    grants,
+    probes,
+    tenants,
+)
 from bulkgrants.ledger.tenants import forget_refusals, lock_tenants, write_settings
 from bulkgrants.model import (
+    Actual,
     Awaiting,
     BatchClaim,
     Consent,
     ConsentStatus,
+    GrantStatus,
     Hold,
     OAuthError,
     Onboarding,
@@ -376,6 +385,29 @@ def record_probe(
             code=probed.known.code if probed.known else "",
         )
     )
+
+
+def recorded_canary(connection: Reading, onboarding: Onboarding) -> tuple[Actual, bool] | None:
+    """The canary's grant as the ledger knows it, and whether a later listing did not have it."""
+    row = connection.execute(
+        select(grants).where(
+            grants.c.application == onboarding.application,
+            grants.c.provider == onboarding.provider,
+            grants.c.email == onboarding.canary,
+        )
+    ).one_or_none()
+    if row is None:
+        return None
+    known = Actual(
+        grant_id=row.grant_id,
+        status=GrantStatus(row.status),
+        scopes=row.scopes,
+        credential_id=row.credential_id,
+        blocked=row.blocked,
+        owned=row.owned,
+        orphan_since=row.orphan_since,
+    )
+    return known, row.gone_at is not None
 
 
 def last_answered_probe(ledger: Ledger, onboarding: Onboarding) -> Probed | None:

@@ -230,6 +230,8 @@ class Owned:
     """Normalised."""
     tenant: str | None
     grant: Grant
+    owned: bool = True
+    """False for a grant that was there before, and that is not ours."""
 
 
 def own(write: Writing[BatchClaim] | Writing[Hold], granted: Iterable[Owned]) -> None:
@@ -246,7 +248,7 @@ def own(write: Writing[BatchClaim] | Writing[Hold], granted: Iterable[Owned]) ->
             "blocked": one.grant.blocked,
             "created_at": one.grant.created_at,
             "updated_at": one.grant.updated_at,
-            "owned": True,
+            "owned": one.owned,
             "tenant": one.tenant,
             "orphan_since": None,
             "gone_at": None,

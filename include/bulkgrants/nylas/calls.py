@@ -410,8 +410,9 @@ def list_grants(
     sort_by: Literal["created_at", "updated_at"] = "created_at",
     order_by: Literal["asc", "desc"] = "asc",
     email: str | None = None,
+    provider: Provider | None = None,
 ) -> Call[Page[ListedGrant]]:
-    """One page of the application's grants.
+    """One page of the application's grants, or of those of one address or provider.
 
     An item that is not a readable grant is an `UnreadableGrant`, so that it does not cost the page.
 
@@ -421,6 +422,8 @@ def list_grants(
     query = {"limit": str(limit), "offset": str(offset), "sort_by": sort_by, "order_by": order_by}
     if email is not None:
         query["email"] = email
+    if provider is not None:
+        query["provider"] = str(provider)
     return Call("GET", "/v3/grants", lambda body: _grants(body, limit), query=query)
 
 

@@ -15,8 +15,9 @@ from bulkgrants.ledger.rights import keep_hold, writing
 from bulkgrants.ledger.staging import Owned, own
 from bulkgrants.ledger.tenants import credential_ids
 from bulkgrants.model import Awaiting, Grant, Onboarding, Probed, ProbeOutcome, Provider
-from bulkgrants.nylas.calls import authenticate
+from bulkgrants.nylas.calls import authenticate, list_grants
 from bulkgrants.nylas.sending import Sender
+from bulkgrants.onboarding.canary import Approach, approach, grants_of, made_since
 from bulkgrants.ports import Chance, Clock
 from bulkgrants.refusals import Concerns, Refusal
 from bulkgrants.text import bounded, missing_scopes, split_scopes
@@ -142,21 +143,26 @@ def advance(
 def probe(
     ledger: Ledger, sender: Sender, onboarding: Onboarding, *, run_key: str, clock: Clock
 ) -> Probed:
-    """Authenticate the canary, and record the probe and the grant.
+    """Look at the canary, authenticate it, and record the probe and the grant.
 
-    If the grant carries every required scope, the tenant is ready. The canary's grant is a grant
-    like any other: recorded, owned, and later an orphan if the roster does not name it. A process
-    that dies between the call and the record loses nothing, because the next probe finds the same
-    grant. Raises Misconfigured without a canary or a registered credential, Superseded if another
-    run holds the tenant, and the Fatal errors of the sender.
+    If the grant carries every required scope, the tenant is ready. A grant that the probe makes is
+    like any other: recorded, owned, and later an orphan if the roster does not name it. A grant of
+    ours that is already there is authenticated too, as nothing else shows what the provider honours
+    now. A process that dies between the call and the record loses nothing, because the next probe
+    finds the same grant. Raises Misconfigured without a canary or a registered credential, or if
+    the canary has a grant that must not be rewritten; Superseded if another run holds the tenant;
+    and the Fatal errors of the sender.
     """
     credential_id = _credential_id(ledger, onboarding)
     keep_hold(ledger, onboarding.held_by(run_key), clock())
-    call = authenticate(onboarding.provider, onboarding.canary, credential_id, onboarding.scopes)
     every = tuple(split_scopes(onboarding.required))
+    before = Approach(onboarding.scopes, owned=False)
     grant: Grant | None = None
     try:
-        grant = sender.send(call)
+        before = _look(ledger, sender, onboarding, credential_id)
+        grant = sender.send(
+            authenticate(onboarding.provider, onboarding.canary, credential_id, before.scopes)
+        )
     except Refused as error:
         message = bounded(error, _LONGEST_MESSAGE)
         probed = Probed(ProbeOutcome.REFUSED, every, message, error.known)
@@ -171,11 +177,29 @@ def probe(
     with writing(ledger, onboarding.held_by(run_key), clock()) as write:
         records.record_probe(write, onboarding.tenant, onboarding.canary, probed)
         if grant is not None:
-            canary = Owned(onboarding.provider, onboarding.canary, onboarding.tenant, grant)
-            own(write, [canary])
+            ours = before.owned or made_since(grant, onboarding.since)
+            provider, canary, tenant = onboarding.provider, onboarding.canary, onboarding.tenant
+            own(write, [Owned(provider, canary, tenant, grant, ours)])
         if probed.outcome is ProbeOutcome.GRANTED:
             records.ready(write)
     return probed
+
+
+def _look(ledger: Ledger, sender: Sender, onboarding: Onboarding, credential_id: str) -> Approach:
+    """How to authenticate the canary, from what Nylas and the ledger have for it now."""
+    call = list_grants(email=onboarding.canary, provider=onboarding.provider)
+    listed = grants_of(onboarding.canary, onboarding.provider, sender.send(call).items)
+    with reading(ledger) as connection:
+        recorded, gone = records.recorded_canary(connection, onboarding) or (None, False)
+        registered = credential_ids(connection, onboarding.application)
+    return approach(
+        onboarding,
+        listed,
+        recorded,
+        gone=gone,
+        credential_id=credential_id,
+        registered=registered.values(),
+    )
 
 
 def _credential_id(ledger: Ledger, onboarding: Onboarding) -> str:
