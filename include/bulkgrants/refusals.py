@@ -110,10 +110,12 @@ class KnownError:
         return self.actor is Actor.PASSING
 
 
-LINK_AGAIN = "have the tenant's admin open the current consent link again"
+LINK_AGAIN = "have the tenant's admin open the same consent link again"
+"""Only for what passes: every other answer uses the link up."""
+NEW_LINK = "have the tenant's admin open a new consent link"
 _UNSCOPED = (
-    "Leave `scope` out of the consent link, so that the Azure app's own permissions count, "
-    f"and {LINK_AGAIN}."
+    "Leave `consent_scopes` empty in the tenants table, so that the Azure app's own permissions "
+    f"count, and {NEW_LINK}."
 )
 _DELEGATE = (
     "Have a super admin of the domain enter the service account's client ID with every scope, the "
@@ -185,7 +187,7 @@ MICROSOFT: tuple[KnownError, ...] = (
         "AADSTS65001",
         Actor.ADMIN,
         "No admin of the tenant has consented to the Azure app, or the consent was withdrawn.",
-        "Have an admin of the tenant open the current consent link and accept; "
+        "Have an admin of the tenant open a new consent link and accept; "
         "after a fresh consent, wait until Microsoft acts on it.",
         refusal=Refusal.CONSENT_MISSING,
     ),
@@ -194,7 +196,7 @@ MICROSOFT: tuple[KnownError, ...] = (
         "AADSTS90094",
         Actor.ADMIN,
         "Only an admin may consent to these permissions, and another account signed in.",
-        "Have a person open the consent link who may consent for the whole tenant.",
+        "Have a person open a new consent link who may consent for the whole tenant.",
         refusal=Refusal.CONSENT_MISSING,
     ),
     *_rows(
@@ -202,7 +204,7 @@ MICROSOFT: tuple[KnownError, ...] = (
         Actor.ADMIN,
         "The Azure app asks for permissions of a service that the tenant does not have.",
         "Have the tenant's admin subscribe to that service; or remove its permissions from the "
-        f"Azure app in the Azure portal, then {LINK_AGAIN}.",
+        f"Azure app in the Azure portal, then {NEW_LINK}.",
         refusal=Refusal.CONSENT_MISSING,
     ),
     *_rows(
@@ -210,14 +212,14 @@ MICROSOFT: tuple[KnownError, ...] = (
         Actor.SETUP,
         "The Azure app's permissions do not cover what it asks for.",
         "In the Azure portal, list under the Azure app's API permissions every Microsoft Graph "
-        f"application permission it needs, User.Read.All among them, then {LINK_AGAIN}.",
+        f"application permission it needs, User.Read.All among them, then {NEW_LINK}.",
         refusal=Refusal.CONSENT_MISSING,
     ),
     *_rows(
         "AADSTS700016 AADSTS70001 AADSTS700011",
         Actor.ADMIN,
         "The Azure app is not in the tenant, or is disabled there.",
-        "Have the tenant's admin open the consent link and accept, or enable the app in the "
+        "Have the tenant's admin open a new consent link and accept, or enable the app in the "
         "Azure portal under Enterprise applications; if it is there and enabled, "
         "correct the client id in the credential's Airflow connection.",
         refusal=Refusal.CONSENT_MISSING,
@@ -251,7 +253,7 @@ MICROSOFT: tuple[KnownError, ...] = (
         "AADSTS50020 AADSTS90072 AADSTS50034",
         Actor.ADMIN,
         "The account does not belong to the tenant in which Microsoft looks for it.",
-        "For a consent, have an admin sign in at the link with an account of that tenant; "
+        "For a consent, have an admin sign in at a new link with an account of that tenant; "
         "for a mailbox, correct its tenant in the roster.",
         refusal=Refusal.MAILBOX_UNKNOWN,
         concerns=Concerns.MAILBOX,
@@ -261,7 +263,7 @@ MICROSOFT: tuple[KnownError, ...] = (
         Actor.SETUP,
         "The Azure app does not list the address to which Microsoft should send the admin.",
         "In the Azure portal, add https://api.us.nylas.com/v3/connect/callback (api.eu for the "
-        f"EU) to the Azure app as a redirect URI of the platform Web, then {LINK_AGAIN}.",
+        f"EU) to the Azure app as a redirect URI of the platform Web, then {NEW_LINK}.",
     ),
     *_rows(
         "AADSTS50105",
@@ -274,14 +276,14 @@ MICROSOFT: tuple[KnownError, ...] = (
         "AADSTS53003",
         Actor.ADMIN,
         "A Conditional Access policy of the tenant blocked the admin's sign-in.",
-        "Have the tenant's admin open the consent link from a device and a place that the "
+        "Have the tenant's admin open a new consent link from a device and a place that the "
         "policy allows, or change the policy in the Azure portal.",
     ),
     *_rows(
         "AADSTS50076 AADSTS50079",
         Actor.ADMIN,
         "Microsoft asks the admin for multi-factor authentication, and it was not completed.",
-        "Have the tenant's admin open the consent link again and complete it, "
+        "Have the tenant's admin open a new consent link and complete it, "
         "after setting it up if the account does not have it yet.",
     ),
     *_rows(
@@ -313,7 +315,7 @@ NYLAS: tuple[KnownError, ...] = (
         Actor.SETUP,
         "The Nylas application does not list the address to which Nylas should send the admin.",
         "Add the callback's address to the Nylas application's callback URIs, exactly as it is "
-        f"in the consent link, then {LINK_AGAIN}.",
+        f"in the consent link, then {NEW_LINK}.",
         Concerns.APPLICATION,
     ),
     *_consent("25016", Actor.SETUP, "The scopes given are not the ones asked for.", _UNSCOPED),
@@ -340,13 +342,13 @@ OAUTH: tuple[KnownError, ...] = (
         "consent_required",
         Actor.ADMIN,
         "The consent of an admin is still missing.",
-        "Have an admin of the tenant open the current consent link and accept.",
+        "Have an admin of the tenant open a new consent link and accept.",
     ),
     *_consent(
         "interaction_required login_required",
         Actor.ADMIN,
         "Microsoft wants the admin to sign in, or to confirm their identity in another way.",
-        "Have the tenant's admin open the consent link again and complete every step "
+        "Have the tenant's admin open a new consent link and complete every step "
         "that Microsoft asks for, on a device that the tenant's policies allow.",
     ),
     *_consent(
@@ -368,7 +370,7 @@ OAUTH: tuple[KnownError, ...] = (
         Actor.SETUP,
         "The request for consent contradicts the Azure app or the credential.",
         "Check in the credential's Airflow connection that the tenant is the customer's id or "
-        "`common`, use no `scope` with `common`, and make a new consent link.",
+        "`common`, leave `consent_scopes` empty with `common`, and make a new consent link.",
     ),
     *_consent(
         "invalid_scope invalid_resource",
@@ -447,7 +449,7 @@ GRANTS: tuple[KnownError, ...] = (
         Actor.SETUP,
         "The Azure app lacks a permission in the tenant, such as User.Read.All.",
         "In the Azure portal, add the application permission to the Azure app, "
-        f"then {LINK_AGAIN} and accept; after a fresh consent, wait until Microsoft acts on it.",
+        f"then {NEW_LINK} and accept; after a fresh consent, wait until Microsoft acts on it.",
     ),
     _grant(
         "internal_failure",
@@ -526,7 +528,7 @@ UNKNOWN_CONSENT_ERROR = KnownError(
     Concerns.TENANT,
     Actor.SETUP,
     "The consent failed for a reason that is not in the table.",
-    f"First, {LINK_AGAIN}; if it fails in the same way, look up the recorded error in "
+    f"First, {NEW_LINK}; if it fails in the same way, look up the recorded error in "
     "Microsoft's list of AADSTS codes, or ask Nylas' support.",
 )
 UNKNOWN_REFUSAL = KnownError(

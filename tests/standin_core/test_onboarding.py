@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from bulkgrants.errors import Misconfigured, Superseded
+from bulkgrants.errors import Misconfigured, NotPropagated, Superseded
 from bulkgrants.ledger import onboarding as steps
 from bulkgrants.ledger.database import metadata
 from bulkgrants.ledger.rights import answering, writing
@@ -22,6 +22,7 @@ from support.journeys import (
     CUSTOM,
     ENTRA,
     MICROSOFT,
+    REDIRECT,
     SCOPES,
     SECRET,
     START,
@@ -35,7 +36,7 @@ TENANTS = ["common", ENTRA, "contoso.example"]
 ERRORS = {
     "declined": ("65004", Actor.DECLINED, "have them open a new consent link and accept"),
     "redirect_uri_mismatch": ("50011", Actor.SETUP, "as a redirect URI of the platform Web"),
-    "user_not_in_tenant": ("50020", Actor.ADMIN, "sign in at the link with an account of that"),
+    "user_not_in_tenant": ("50020", Actor.ADMIN, "sign in at a new link with an account"),
     "not_multi_tenant": ("50194", Actor.SETUP, "supports accounts in any organisation's directory"),
     "mfa_required": ("50076", Actor.ADMIN, "complete it, after setting it up"),
     "conditional_access": ("53003", Actor.ADMIN, "change the policy in the Azure portal"),
@@ -365,3 +366,87 @@ def test_no_secret_no_state_and_no_link_is_kept_or_logged(journey, caplog):
         assert "/v3/connect/auth" not in text
     for secret in hidden:
         assert not any(secret in repr(one) for one in (declined, given))
+
+
+def forge(journey, run):
+    """A yes that never was at Microsoft, to the newest link."""
+    journey.receive(f"{REDIRECT}?admin_consent=true&state={state_in(journey.ask(run))}")
+
+
+def worthless(journey, run):
+    """Probe until the deadline; returns what is said then."""
+    with pytest.raises(NotPropagated) as raised:
+        journey.wait(run=run)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize("missing", ["consent_missing", "application_not_in_tenant"])
+def test_after_a_forged_yes_the_admin_is_asked_again_and_the_tenant_gets_ready(journey, missing):
+    journey.control.set_switches(consent_missing_error=missing)
+    journey.microsoft(ENTRA)
+    journey.take_up()
+    forge(journey, "run-1")
+    assert "the next run of onboard_tenants makes a new link" in worthless(journey, "run-1")
+    assert [one["status"] for one in journey.rows("consents")] == ["lost"]
+    (again,) = journey.take_up("run-2")
+    assert (again.awaiting, again.since, again.stop) == (Awaiting.CONSENT, journey.now, None)
+    assert step(journey) == MakeLink(is_reminder=False)
+    journey.consent("run-2")
+    journey.wait(run="run-2")
+    assert journey.standing().awaiting is None
+    assert [one["status"] for one in journey.rows("consents")] == ["lost", "given"]
+
+
+def test_the_yes_of_another_organisation_to_a_link_for_all_leads_back_to_the_admin(journey):
+    journey.control.set_microsoft_tenants(
+        domains={"contoso.example": ENTRA, "fabrikam.example": "fabrikam"}
+    )
+    journey.microsoft("common")
+    journey.take_up()
+    journey.consent(approve=True, tenant="fabrikam.example")
+    worthless(journey, "run-1")
+    journey.take_up("run-2")
+    journey.consent("run-2")
+    journey.wait(run="run-2")
+    assert journey.standing().awaiting is None
+
+
+def test_a_yes_to_an_older_link_counts_after_a_forged_one(journey):
+    journey.microsoft(ENTRA)
+    journey.take_up()
+    older = journey.ask()
+    forge(journey, "run-1")
+    worthless(journey, "run-1")
+    given = journey.receive(journey.answer(older, approve=True, tenant="contoso.example"))
+    assert given.verdict is Verdict.GIVEN
+    assert journey.standing().awaiting is Awaiting.PROPAGATION
+
+
+def test_forged_answers_without_end_do_not_send_mail_without_end(journey):
+    journey.microsoft(ENTRA)
+    for number in range(1, steps.MOST_UNHONOURED):
+        journey.take_up(f"run-{number}")
+        forge(journey, f"run-{number}")
+        assert "awaits its admin again" in worthless(journey, f"run-{number}")
+    journey.take_up("last")
+    forge(journey, "last")
+    assert "trigger onboard_tenants with `tenants` set to contoso" in worthless(journey, "last")
+    assert journey.standing().stop is Stop.UNHONOURED
+    assert journey.take_up("run-9") == []
+    assert len(journey.take_up("manual", names=["contoso"])) == 1
+    journey.consent("manual")
+    journey.wait(run="manual")
+    assert journey.standing().awaiting is None
+
+
+def test_a_run_that_lost_its_tenant_does_not_send_it_back(journey):
+    journey.microsoft(ENTRA)
+    journey.take_up()
+    forge(journey, "run-1")
+    journey.sleep(MICROSOFT.deadline)
+    journey.take_up("manual", names=["contoso"])
+    journey.sleep(MICROSOFT.deadline)
+    with pytest.raises(Superseded):
+        journey.advance()
+    assert journey.standing().awaiting is Awaiting.PROPAGATION
+    assert journey.rows("consents")[0]["status"] == "given"

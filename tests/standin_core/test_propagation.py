@@ -57,7 +57,7 @@ HOPELESS_AT_GOOGLE = {
     "not_a_valid_email": "restore the mailbox, or correct it in the roster",
 }
 WAITED_FOR = {
-    "consent_missing": "Have an admin of the tenant open the current consent link and accept",
+    "consent_missing": "Have an admin of the tenant open a new consent link and accept",
     "application_not_in_tenant": "enable the app in the Azure portal under Enterprise",
     "insufficient_privileges": "add the application permission to the Azure app",
 }
@@ -179,7 +179,7 @@ def test_what_is_missing_is_told_by_name(required, carried, missing):
     ("stage", "none", "missing", "remedy"),
     [
         ("none", "empty", SCOPES, "Add them to the Azure app as application permissions"),
-        ("none", "refuse", SCOPES, "Have an admin of the tenant open the current consent link"),
+        ("none", "refuse", SCOPES, "Have an admin of the tenant open a new consent link"),
         ("some", "empty", REST, "Add them to the Azure app as application permissions"),
     ],
 )
@@ -199,7 +199,8 @@ def test_scopes_that_never_arrive_are_named_at_the_deadline(
     assert consented.now == START + MICROSOFT.deadline
     probes = consented.rows("probes")
     assert [one for one in probes if one["at"] >= START + MICROSOFT.deadline] == probes[-1:]
-    assert consented.standing().awaiting is Awaiting.PROPAGATION
+    back = none == "refuse"
+    assert consented.standing().awaiting is (Awaiting.CONSENT if back else Awaiting.PROPAGATION)
 
 
 def test_after_the_deadline_a_later_run_may_still_find_it_ready(consented):
@@ -266,12 +267,13 @@ def waited_for(journey, name, remedy, tenant="contoso", pace=MICROSOFT):
 @pytest.mark.parametrize("name", WAITED_FOR)
 def test_what_time_may_mend_is_waited_for_and_has_a_remedy_at_the_end(probing, name):
     waited_for(probing, name, WAITED_FOR[name])
-    assert probing.advance() == Ready()
+    assert probing.standing().awaiting is Awaiting.CONSENT
 
 
 @pytest.mark.parametrize("name", WAITED_FOR_AT_GOOGLE)
 def test_what_time_may_mend_at_google_is_waited_for_too(delegated, name):
     waited_for(delegated, name, WAITED_FOR_AT_GOOGLE[name], "acme", GOOGLE)
+    assert delegated.standing("acme").awaiting is Awaiting.PROPAGATION
 
 
 @pytest.mark.parametrize("name", UNSERVED)

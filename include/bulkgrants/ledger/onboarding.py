@@ -55,6 +55,10 @@ ATTEMPTS_FOR_ONE = 20
 """How many attempts to answer are kept for one consent; later ones are dropped."""
 STRAY_ATTEMPTS = 60
 """How many attempts that do not belong to a consent are kept for each hour."""
+MOST_UNHONOURED = 3
+"""How many consents in `UNHONOURED_WITHIN` may turn out to be worth nothing before a tenant rests.
+Each of them lets the admin be asked once more."""
+UNHONOURED_WITHIN = timedelta(days=7)
 ATTEMPTS_KEPT = timedelta(days=90)
 """How long attempts that do not belong to a consent are kept."""
 
@@ -146,6 +150,41 @@ def stop(write: Writing[Hold], why: Stop) -> None:
     )
 
 
+def ask_again(write: Writing[Hold]) -> bool:
+    """Let the tenant await its admin again, since the provider does not honour the consent.
+
+    Returns whether the next run asks. It does not after `MOST_UNHONOURED` such consents in
+    `UNHONOURED_WITHIN`: then the tenant rests until a person asks for it. So a false answer costs
+    one wait, and answers that are false again and again do not send mail for ever.
+    """
+    tenant, now = write.right.tenant, write.now
+    _lose_consents(write.connection, write.application, tenant)
+    unhonoured = write.connection.execute(
+        select(func.count())
+        .select_from(consents)
+        .where(
+            consents.c.application == write.application,
+            consents.c.tenant == tenant,
+            consents.c.status == ConsentStatus.LOST,
+            consents.c.answered_at > now - UNHONOURED_WITHIN,
+        )
+    ).scalar_one()
+    again = unhonoured < MOST_UNHONOURED
+    write.connection.execute(
+        update(tenants)
+        .where(_held(write), tenants.c.awaiting == Awaiting.PROPAGATION)
+        .values(
+            awaiting=Awaiting.CONSENT,
+            awaiting_since=None,
+            stopped="" if again else Stop.UNHONOURED,
+            ready_at=None,
+            claimed_by=None,
+            claimed_until=None,
+        )
+    )
+    return again
+
+
 def ready(write: Writing[Hold]) -> None:
     """Record that the canary's grant has all required scopes, so the tenant can be reconciled."""
     write.connection.execute(
@@ -184,16 +223,20 @@ def _lose(connection: Connection, application: str, tenant: str) -> bool:
         .values(awaiting=Awaiting.CONSENT, awaiting_since=None, stopped="", ready_at=None)
     ).rowcount
     if was_ready:
-        connection.execute(
-            update(consents)
-            .where(
-                consents.c.application == application,
-                consents.c.tenant == tenant,
-                consents.c.status == ConsentStatus.GIVEN,
-            )
-            .values(status=ConsentStatus.LOST)
-        )
+        _lose_consents(connection, application, tenant)
     return bool(was_ready)
+
+
+def _lose_consents(connection: Connection, application: str, tenant: str) -> None:
+    connection.execute(
+        update(consents)
+        .where(
+            consents.c.application == application,
+            consents.c.tenant == tenant,
+            consents.c.status == ConsentStatus.GIVEN,
+        )
+        .values(status=ConsentStatus.LOST)
+    )
 
 
 def current_credential_id(write: Writing[Hold], credential: str) -> str | None:

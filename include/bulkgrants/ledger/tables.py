@@ -159,8 +159,9 @@ tenants = Table(
            comment="When its wait began; null once it is ready, and until `onboard_tenants` has "
                    "taken it up."),
     added_text("stopped",
-               "`refused` or `expired`: it is not taken up again until a person asks for it. "
-               "Otherwise empty."),
+               "`refused`, `expired`, or `unhonoured` after several consents that the provider "
+               "did not honour: it is not taken up again until a person asks for it. Otherwise "
+               "empty."),
     Column("ready_at", Moment,
            comment="When its canary's grant carried all required scopes; null before that, after "
                    "its consent was lost, and if nothing had to be probed."),

@@ -296,8 +296,9 @@ VIEWS: dict[str, View] = {
             "enabled": "Whether anything is done for it.",
             "standing": (
                 "`ready`; `awaiting consent` or `awaiting propagation`; `refused` by its admin or "
-                "Microsoft, or `expired` without an answer, until a person runs `onboard_tenants` "
-                "for it by name; `disabled`."
+                "Microsoft, `expired` without an answer, or `unhonoured` after several consents "
+                "that Microsoft did not honour, until a person runs `onboard_tenants` for it by "
+                "name; `disabled`."
             ),
             "since": (
                 "When its wait began; null once it is ready, and until `onboard_tenants` has taken "

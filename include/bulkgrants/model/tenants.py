@@ -106,6 +106,8 @@ class Stop(StrEnum):
 
     REFUSED = "refused"
     EXPIRED = "expired"
+    UNHONOURED = "unhonoured"
+    """Several consents in a row were recorded, and the provider honoured none of them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bulkgrants.errors import Misconfigured
-from bulkgrants.model import Actual, Grant, GrantStatus, ListedGrant, Onboarding, Provider
+from bulkgrants.model import (
+    Actual,
+    Grant,
+    GrantStatus,
+    Onboarding,
+    Provider,
+    UnreadableGrant,
+)
 from bulkgrants.text import address_key, bounded, canonical_scopes, split_scopes
 
 CLOCKS_APART = timedelta(minutes=5)
@@ -38,7 +45,9 @@ def made_since(grant: Grant, since: datetime | None) -> bool:
     return since is not None and grant.created_at >= int((since - CLOCKS_APART).timestamp())
 
 
-def grants_of(canary: str, provider: Provider, listed: Iterable[ListedGrant]) -> list[Grant]:
+def grants_of(
+    canary: str, provider: Provider, listed: Iterable[Grant | UnreadableGrant]
+) -> list[Grant]:
     """The canary's grants in a listing, whose filter may be looser than asked for.
 
     Raises Misconfigured if one of them cannot be read, since it may be another party's.

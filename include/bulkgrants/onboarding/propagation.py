@@ -112,7 +112,8 @@ def advance(
 ) -> Ready | ProbeAgain:
     """Probe if a probe is due; returns what comes next.
 
-    Raises NotPropagated once the deadline has passed, with the names of the missing scopes;
+    Raises NotPropagated once the deadline has passed, with the names of the missing scopes; if the
+    canary says that the consent is missing, the tenant then awaits its admin again. Raises
     Misconfigured if waiting does not help, with what to do; Superseded if the tenant awaits its
     admin's consent, or was never taken up; and what `probe` raises.
     """
@@ -136,7 +137,11 @@ def advance(
         )
     now = clock()
     if pace.is_over(onboarding.since, now):
-        raise NotPropagated(_overdue(ledger, onboarding, pace, probed))
+        said = _overdue(ledger, onboarding, pace, probed)
+        if wants_consent(onboarding, probed):
+            with writing(ledger, onboarding.held_by(run_key), now) as write:
+                said = f"{said} {_next_link(onboarding, asks=records.ask_again(write))}"
+        raise NotPropagated(said)
     return ProbeAgain(pace.next_probe(onboarding.since, now, chance, probed.rest), probed)
 
 
@@ -199,6 +204,27 @@ def _look(ledger: Ledger, sender: Sender, onboarding: Onboarding, credential_id:
         gone=gone,
         credential_id=credential_id,
         registered=registered.values(),
+    )
+
+
+def wants_consent(onboarding: Onboarding, probed: Probed) -> bool:
+    """Whether the canary says that there is no consent, whatever an admin's answer said."""
+    known = probed.known
+    missing = known is not None and known.refusal is Refusal.CONSENT_MISSING
+    return missing and onboarding.provider is Provider.MICROSOFT
+
+
+def _next_link(onboarding: Onboarding, *, asks: bool) -> str:
+    if asks:
+        return (
+            "The recorded consent is worth nothing, so the tenant awaits its admin again; the next "
+            "run of onboard_tenants makes a new link."
+        )
+    return (
+        f"{records.MOST_UNHONOURED} consents in "
+        f"{records.UNHONOURED_WITHIN.days} days were worth nothing, so the tenant rests. "
+        "Correct the cause, make sure that only its admin has the links, then trigger "
+        f"onboard_tenants with `tenants` set to {onboarding.tenant}, which makes a new link."
     )
 
 
