@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pkgutil import resolve_name
 
@@ -16,6 +16,7 @@ from bulkgrants.model import Onboarding
 from bulkgrants.onboarding.links import ask
 from bulkgrants.ports import utc_now
 from bulkgrants.text import bounded
+from bulkgrants_airflow.connections import oauth_app
 from bulkgrants_airflow.workspace import Workspace, run_key
 
 _log = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ def ask_admin(
     asked = ask(
         workspace.ledger,
         workspace.asker(),
-        onboarding,
+        replace(onboarding, microsoft_tenant=_microsoft_tenant(onboarding)),
         workspace.settings.consent.link,
         run_key=run_key(context),
         now=utc_now(),
@@ -44,6 +45,16 @@ def ask_admin(
     if messenger is not None and notify(messenger, context, news):
         _log.info("%s has sent the link", type(messenger).__name__)
     return asked.link
+
+
+def _microsoft_tenant(onboarding: Onboarding) -> str:
+    """The tenant of the credential: the tenants table leaves it to the connection if it is empty.
+
+    The same rule as `bulkgrants.credentials.secrets.admin_consent_data`.
+    """
+    if onboarding.microsoft_tenant or not onboarding.secret_conn_id:
+        return onboarding.microsoft_tenant
+    return (oauth_app(onboarding.secret_conn_id).tenant or "").lower()
 
 
 class ConsentLink(BaseOperatorLink):

@@ -222,6 +222,17 @@ def test_a_microsoft_tenant_from_a_row_to_ready_and_an_event_to_start_a_reconcil
     assert link_on(run, "await_consent") == message["link"]
 
 
+def test_a_tenant_that_only_the_connection_names_is_asked_as_that_one(airflow, connect):
+    extra = {"tenantId": TENANT_ID.upper()}
+    connect("azure_app", conn_type="azure", login="azure-client", password=SECRET, extra=extra)
+    airflow.tenant("contoso")
+    Admin(airflow, YES).start()
+    run = airflow.run()
+    assert run.state == "success", states(run)
+    assert airflow.ask("SELECT microsoft_tenant FROM consents") == [(TENANT_ID,)]
+    assert "scope=https%3A%2F%2Fgraph.microsoft.com%2F.default" in airflow.messages()[0]["link"]
+
+
 def test_a_google_tenant_needs_no_admin(airflow):
     airflow.tenant("acme", provider="google")
     run = airflow.run()

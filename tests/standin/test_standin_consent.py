@@ -129,6 +129,27 @@ def test_scopes_in_the_link_of_a_tenant_override_those_of_the_application(
     assert control.get("/microsoft/consents").json()[0]["scopes"] == consented
 
 
+@pytest.mark.parametrize(
+    ("omitted", "connectors", "consented"),
+    [
+        ("connector", [], []),
+        ("connector", ["Mail.Read", f"{GRAPH}Odd.Scope"], ["Mail.Read", "Odd.Scope"]),
+        ("application", ["Odd.Scope"], ["Mail.Read", "Mail.Send"]),
+    ],
+)
+def test_without_a_scope_a_tenant_is_asked_for_what_the_switch_says(
+    link, api, control, omitted, connectors, consented
+):
+    control.put("/microsoft/apps", json={"azure-app": {"scopes": ["Mail.Read", "Mail.Send"]}})
+    control.put("/switches", json={"consent_scope_omitted": omitted})
+    link({"tenant": TENANT})
+    named = control.get("/microsoft/requests").json()[0]["credential_id"]
+    api.patch("/v3/connectors/microsoft", json={"scope": connectors}).raise_for_status()
+    link(credential_id=named)
+    control.post("/microsoft/requests/answer", json={})
+    assert control.get("/microsoft/consents").json()[0]["scopes"] == consented
+
+
 def test_the_default_scope_asks_for_all_configured_scopes(link, control):
     link({"tenant": TENANT}, scope=f"{GRAPH}.default")
     control.post("/microsoft/requests/answer", json={})

@@ -43,7 +43,8 @@ def _said(location: str) -> dict[str, str]:
 
 def test_an_admin_accepts_in_a_browser_and_is_redirected(link, browser, control):
     state = "a b&c=d/é+" + "x" * 246
-    page = browser.get(link({"tenant": TENANT}, state=state).headers["location"])
+    asked = link({"tenant": TENANT}, state=state, scope=f"{GRAPH}.default")
+    page = browser.get(asked.headers["location"])
     forms = _forms(page)
     assert page.status_code == 200
     assert "script" not in forms.tags

@@ -95,6 +95,7 @@ def test_the_whole_way_from_the_link_to_a_grant_with_all_scopes(
         "response_type": "adminconsent",
         "provider": "microsoft",
         "credential_id": named,
+        "scope": "https://graph.microsoft.com/.default",
     }
     screen = browser.get("/v3/connect/auth", params=query).headers["location"]
     assert screen.startswith(CONSENT_PATH)

@@ -87,6 +87,21 @@ def stop(journey, why):
         steps.stop(write, why)
 
 
+@pytest.mark.parametrize("omitted", ["connector", "application"])
+@pytest.mark.parametrize("override", ["application", "configured", "delegated"])
+@pytest.mark.parametrize("entra", TENANTS)
+@pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
+def test_the_link_asks_for_the_apps_own_permissions_however_scopes_are_read(
+    journey, entra, omitted, override
+):
+    journey.control.set_switches(consent_scope_omitted=omitted, consent_scope_override=override)
+    journey.microsoft(entra)
+    journey.take_up()
+    journey.consent()
+    journey.wait()
+    assert journey.rows("grants")[0]["scopes"] == SCOPES
+
+
 @pytest.mark.parametrize("form", ["nylas", "microsoft"])
 @pytest.mark.parametrize("entra", TENANTS)
 def test_the_whole_way_from_a_row_to_ready(journey, entra, form):

@@ -31,6 +31,8 @@ RandomBytes = Callable[[int], bytes]
 """Returns the given number of random bytes, which cannot be guessed."""
 
 RANDOM_BYTES = 32
+APPLICATION_PERMISSIONS = "https://graph.microsoft.com/.default"
+"""The scope that asks for all application permissions that the Azure app is configured for."""
 _PURPOSE = b"bulkgrants: states of consents"
 _CHECK_BYTES = 16
 _SHAPE = re.compile(
@@ -190,18 +192,22 @@ def consent_link(
 ) -> str:
     """The URL for the admin; `scopes`, separated by blanks, replace those of the Azure app.
 
-    Without `scopes` the admin is asked for the permissions that the Azure app is configured for.
-    That is the default because Microsoft reads scopes in a link as *delegated* permissions, and
-    bulk grants need application permissions (docs/nylas-api.md, Admin consent).
+    Without `scopes` the admin is asked for the permissions that the Azure app is configured for,
+    because Microsoft reads other scopes in a link as *delegated* permissions, and bulk grants need
+    application permissions. To a single tenant the link says so by its scope: Nylas' specification
+    says that it takes the connector's scopes for a link without one. To `common` it names no scope,
+    since Microsoft then always uses the app's (docs/nylas-api.md, Admin consent).
 
     Raises Misconfigured for scopes with `common`: there Microsoft uses only the app's permissions.
     """
-    if scopes and microsoft_tenant in {"", COMMON}:
+    is_single = microsoft_tenant not in {"", COMMON}
+    if scopes and not is_single:
         raise Misconfigured(
             "The consent link cannot ask for its own scopes if the tenant is `common`: "
             "Microsoft then grants what the Azure app is configured for. Leave `consent_scopes` "
             "empty, or write the customer's tenant id into `microsoft_tenant`."
         )
+    scope = scopes or (APPLICATION_PERMISSIONS if is_single else "")
     query = {
         "client_id": client_id,
         "provider": "microsoft",
@@ -209,7 +215,7 @@ def consent_link(
         "redirect_uri": redirect_uri,
         "credential_id": credential_id,
         "state": state,
-        **({"scope": scopes} if scopes else {}),
+        **({"scope": scope} if scope else {}),
     }
     return f"{base_url}/v3/connect/auth?{urlencode(query)}"
 

@@ -8,7 +8,6 @@ from nylas_standin.microsoft.consents import ConsentRequest
 from nylas_standin.microsoft.tokens import Identity
 from nylas_standin.standin import Scene
 from nylas_standin.world.records import Credential
-from nylas_standin.world.switches import Switches
 from nylas_standin.world.world import World
 
 STATE_LENGTH = 256
@@ -64,7 +63,7 @@ def begin(scene: Scene, call: Call) -> Reply:
         credential_id=credential.id,
         client_id=identity.client_id,
         tenant=identity.tenant,
-        asked=_scopes(query.get("scope"), identity, world.switches),
+        asked=_scopes(query.get("scope"), identity, world),
         redirect_uri=query["redirect_uri"],
         state=query.get("state"),
         login_hint=hint,
@@ -122,15 +121,20 @@ def _credential(scene: Scene, named: str | None) -> tuple[Credential, Identity]:
     return credential, identity
 
 
-def _scopes(text: str | None, identity: Identity, switches: Switches) -> tuple[str, ...] | None:
+def _scopes(text: str | None, identity: Identity, world: World) -> tuple[str, ...] | None:
     """The application permissions in the link; None is all that the application has."""
-    if text is None:
-        return None
+    switches = world.switches
     if identity.tenant is None:
-        if switches.consent_scope_with_common == "ignore":
+        if text is None or switches.consent_scope_with_common == "ignore":
             return None
         raise invalid_query("Query parameter 'scope' needs a credential with a tenant id.")
-    names = [one.removeprefix(GRAPH) for one in text.split(" ")]
+    if text is None:
+        if switches.consent_scope_omitted == "application":
+            return None
+        connector = world.connectors.get("microsoft")
+        names = [one.removeprefix(GRAPH) for one in (connector.scope if connector else ())]
+    else:
+        names = [one.removeprefix(GRAPH) for one in text.split(" ")]
     if not all(names):
         raise invalid_query("Query parameter 'scope' must be scopes with one space between them.")
     if _ALL_CONFIGURED in names:

@@ -59,6 +59,7 @@ class Switches:
     )
     connect_auth_limited: bool = False
     consent_without_credential: Literal["refuse", "active"] = "refuse"
+    consent_scope_omitted: Literal["connector", "application"] = "connector"
     consent_scope_with_common: Literal["refuse", "ignore"] = "refuse"
     consent_scope_override: Literal["application", "configured", "delegated"] = "application"
     consent_obstacle: Literal["page", "redirect"] = "page"

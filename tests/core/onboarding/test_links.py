@@ -37,6 +37,17 @@ def test_a_link_asks_for_what_the_azure_app_is_configured_for():
     ]
 
 
+@pytest.mark.parametrize("tenant", [GUID, "contoso.example"])
+def test_a_link_for_one_tenant_says_that_it_asks_for_the_apps_permissions(tenant):
+    query = dict(parse_qsl(urlsplit(link(microsoft_tenant=tenant)).query))
+    assert query["scope"] == "https://graph.microsoft.com/.default"
+
+
+@pytest.mark.parametrize("tenant", ["", "common"])
+def test_a_link_for_any_tenant_names_no_scope(tenant):
+    assert "scope" not in dict(parse_qsl(urlsplit(link(microsoft_tenant=tenant)).query))
+
+
 def test_a_link_has_its_own_scopes_only_with_a_tenant_id():
     scopes = "https://graph.microsoft.com/.default offline_access"
     query = dict(parse_qsl(urlsplit(link(microsoft_tenant=GUID, scopes=scopes)).query))
