@@ -354,6 +354,31 @@ def test_what_onboarding_has_reached_is_kept_when_the_table_changes(ledger):
     assert row(ledger)["claimed_by"] == "run-1"
 
 
+def test_a_changed_row_begins_the_onboarding_anew_and_the_next_run_takes_it_up(ledger):
+    listed(ledger, "acme", "other")
+    taken(ledger)
+    consented(ledger)
+    ready(ledger)
+    before = row(ledger, "other")
+    more = customer("acme", required="Mail.Read User.Read.All")
+    listed(ledger, more, "other")
+    assert standing(ledger) == ("propagation", None, "", None)
+    assert (row(ledger)["claimed_by"], row(ledger)["claimed_until"]) == (None, None)
+    assert row(ledger, "other") == before
+    listed(ledger, more, "other")
+    assert taken(ledger, "run-2", LATER) == ["acme"]
+    assert standing(ledger) == ("propagation", LATER, "", None)
+
+
+def test_a_run_that_waits_notices_that_the_onboarding_began_anew(ledger):
+    listed(ledger, customer("acme", microsoft_tenant="acme.example"))
+    taken(ledger)
+    hold = Hold(APPLICATION, "acme", "run-1")
+    assert steps.hold_needs_attention(ledger, hold) == (False, NOW + HOLD_TERM)
+    listed(ledger, customer("acme", microsoft_tenant="umbra.example"))
+    assert steps.hold_needs_attention(ledger, hold)[0]
+
+
 def test_a_tenant_that_the_ledger_does_not_know_is_a_clear_error(ledger):
     with pytest.raises(Misconfigured, match=r"not know the tenant 'acme'.*change it back, or"):
         read_onboarding(ledger, APPLICATION, "acme")

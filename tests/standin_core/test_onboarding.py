@@ -11,7 +11,7 @@ from bulkgrants.errors import Misconfigured, NotPropagated, Superseded
 from bulkgrants.ledger import onboarding as steps
 from bulkgrants.ledger.database import metadata
 from bulkgrants.ledger.rights import answering, writing
-from bulkgrants.model import Awaiting, Hold, Stop
+from bulkgrants.model import Awaiting, Hold, Provider, Stop
 from bulkgrants.onboarding.callback import Verdict
 from bulkgrants.onboarding.propagation import Ready
 from bulkgrants.onboarding.waiting import AwaitAnswer, Declined, Given, MakeLink, step_of
@@ -21,6 +21,7 @@ from support.journeys import (
     CANARY,
     CUSTOM,
     ENTRA,
+    MAIL,
     MICROSOFT,
     REDIRECT,
     SCOPES,
@@ -381,6 +382,69 @@ def test_no_secret_no_state_and_no_link_is_kept_or_logged(journey, caplog):
         assert "/v3/connect/auth" not in text
     for secret in hidden:
         assert not any(secret in repr(one) for one in (declined, given))
+
+
+OTHER_ENTRA = "0b5f4f5e-0000-4000-8000-00000000000b"
+
+
+def correct(journey, **changed):
+    """Change the tenant's row in the tenants table."""
+    journey.list(contoso(**changed))
+
+
+def test_the_yes_of_the_old_organisation_does_not_count_for_the_new_one(journey):
+    journey.microsoft(OTHER_ENTRA)
+    journey.take_up()
+    link = journey.ask()
+    location = f"{REDIRECT}?admin_consent=true&state={state_in(link)}"
+    correct(journey, microsoft_tenant=ENTRA)
+    assert journey.receive(location).verdict is Verdict.EXPIRED
+    assert journey.standing().awaiting is Awaiting.CONSENT
+    with pytest.raises(Superseded, match="its row in the tenants table has changed"):
+        step(journey)
+    journey.sleep(timedelta(minutes=1))
+    journey.take_up("run-2")
+    assert step(journey) == MakeLink(is_reminder=False)
+
+
+def test_a_yes_that_was_recorded_for_the_old_organisation_is_lost(journey):
+    journey.microsoft(OTHER_ENTRA)
+    journey.take_up()
+    journey.receive(f"{REDIRECT}?admin_consent=true&state={state_in(journey.ask())}")
+    assert journey.standing().awaiting is Awaiting.PROPAGATION
+    correct(journey, microsoft_tenant=ENTRA)
+    assert journey.standing().awaiting is Awaiting.CONSENT
+    assert [one["status"] for one in journey.rows("consents")] == ["lost"]
+
+
+def test_a_permission_that_is_required_later_is_waited_for_and_shown_by_the_canary(journey):
+    journey.control.set_microsoft_apps({"azure-app": {"scopes": SCOPES.split()}})
+    journey.microsoft(ENTRA)
+    journey.take_up()
+    journey.consent()
+    journey.wait()
+    journey.let_go()
+    more = f"{SCOPES} Contacts.Read"
+    journey.control.set_microsoft_apps({"azure-app": {"scopes": more.split()}})
+    correct(journey, microsoft_tenant=ENTRA, required=more)
+    (again,) = journey.take_up("run-2")
+    assert (again.awaiting, again.since) == (Awaiting.PROPAGATION, journey.now)
+    journey.sleep(MICROSOFT.floor)
+    found = journey.advance(run="run-2")
+    assert found.probed.missing == ("Contacts.Read",)
+    journey.control.give_consent(ENTRA, "azure-app")
+    journey.wait(run="run-2")
+    assert "Contacts.Read" in journey.rows("grants")[0]["scopes"]
+
+
+def test_a_provider_that_is_corrected_does_not_wait_for_an_admin(journey):
+    journey.microsoft(ENTRA)
+    journey.take_up()
+    journey.ask()
+    correct(journey, provider=Provider.GOOGLE, microsoft_tenant="", scopes=MAIL, required=MAIL)
+    (again,) = journey.take_up("run-2")
+    assert again.awaiting is Awaiting.PROPAGATION
+    assert [one["status"] for one in journey.rows("consents")] == ["expired"]
 
 
 def forge(journey, run):

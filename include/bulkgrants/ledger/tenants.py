@@ -6,20 +6,27 @@ from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, false, func, select, update
+from sqlalchemy.engine import Row
 
 from bulkgrants.ledger.database import Ledger, Reading, insert_unless_there, reading, upsert
 from bulkgrants.ledger.rights import Writing
-from bulkgrants.ledger.tables import credentials, escrow, former_credentials, tenants
+from bulkgrants.ledger.tables import consents, credentials, escrow, former_credentials, tenants
 from bulkgrants.model import (
+    COMMON,
+    Anew,
     Awaiting,
     BatchClaim,
+    ConsentStatus,
     CredentialType,
+    Place,
     Provider,
     RegisteredCredential,
     Run,
     Standing,
+    Stop,
     Tenant,
 )
+from bulkgrants.text import is_guid, split_scopes
 
 _SETTINGS = (
     "provider",
@@ -53,9 +60,8 @@ def lock_tenants(
 def record_tenants(write: Writing[Run], listed: Iterable[Tenant]) -> None:
     """Bring the recorded tenants in line with the tenants table, for a run that has read it.
 
-    Tenants that are not in the table are kept, as not listed. A new Microsoft tenant awaits its
-    admin's consent. A new Google tenant awaits the propagation of its delegation if it has a canary
-    to probe; without one it is ready at once.
+    Tenants that are not in the table are kept, as not listed. `place_anew` says what changed
+    settings mean for a tenant's onboarding, and `first_awaits` what a new tenant awaits.
     """
     write_settings(write.connection, write.application, listed)
 
@@ -63,9 +69,12 @@ def record_tenants(write: Writing[Run], listed: Iterable[Tenant]) -> None:
 def write_settings(connection: Connection, application: str, listed: Iterable[Tenant]) -> None:
     """`record_tenants` for onboarding, which does not hold a right before it has read the table."""
     lock_tenants(connection, application)
+    known = connection.execute(select(tenants).where(tenants.c.application == application)).all()
+    before = {row.tenant: (_settings(row), _place(row)) for row in known}
     connection.execute(
         update(tenants).where(tenants.c.application == application).values(listed=False)
     )
+    listed = sorted(listed, key=lambda tenant: tenant.tenant)
     rows = [
         {
             "application": application,
@@ -82,10 +91,10 @@ def write_settings(connection: Connection, application: str, listed: Iterable[Te
             "required_scopes": tenant.required,
             "consent_scopes": tenant.consent_scopes,
             "azure_manifest": tenant.azure_manifest,
-            "awaiting": _first_awaits(tenant),
+            "awaiting": first_awaits(tenant),
             "quarantine_reason": "",
         }
-        for tenant in sorted(listed, key=lambda tenant: tenant.tenant)
+        for tenant in listed
     ]
     if not rows:
         return
@@ -97,12 +106,117 @@ def write_settings(connection: Connection, application: str, listed: Iterable[Te
         ),
         rows,
     )
+    for tenant in listed:
+        if tenant.tenant in before:
+            anew = place_anew(*before[tenant.tenant], tenant)
+            if anew is not None:
+                _begin_anew(connection, application, tenant.tenant, anew)
 
 
-def _first_awaits(tenant: Tenant) -> Awaiting | None:
+def first_awaits(tenant: Tenant) -> Awaiting | None:
+    """What a new tenant awaits.
+
+    At Microsoft it is the consent of its admin. At Google it is the propagation of its delegation
+    if the tenant has a canary to probe; without one it is ready at once.
+    """
     if tenant.provider is Provider.MICROSOFT:
         return Awaiting.CONSENT
     return Awaiting.PROPAGATION if tenant.canary else None
+
+
+def place_anew(before: Tenant, place: Place, after: Tenant) -> Anew | None:
+    """Where the onboarding goes on when settings `before` become `after`; None if it stays.
+
+    What was shown for the old settings need not hold for the new ones. If it may hold, the canary
+    shows it again (propagation). If it cannot, the admin is asked (consent).
+    """
+    if after.provider is not before.provider:
+        return Anew(first_awaits(after), unasked=True)
+    awaiting, microsoft = place.awaiting, after.provider is Provider.MICROSOFT
+    if microsoft and after.microsoft_tenant != before.microsoft_tenant:
+        same = _may_be_same(before.microsoft_tenant, after.microsoft_tenant)
+        if awaiting is Awaiting.CONSENT or not same:
+            return Anew(Awaiting.CONSENT, unasked=True)
+        return Anew(Awaiting.PROPAGATION)
+    if awaiting is Awaiting.PROPAGATION and not microsoft and not after.canary:
+        return Anew(None)  # there is nothing to probe, as for a new tenant
+    probed = microsoft or bool(after.canary)
+    if awaiting is not Awaiting.CONSENT and probed and _asks_for_more(before, after):
+        return Anew(Awaiting.PROPAGATION)
+    if awaiting is not None and not place.active and after.enabled:
+        return Anew(awaiting, None if place.stop is Stop.EXPIRED else place.stop)
+    return None
+
+
+def _may_be_same(before: str, after: str) -> bool:
+    """Whether two names may be of one organisation at Microsoft.
+
+    `common` and an empty cell stand for any, and an id may belong to a domain.
+    """
+    if {before, after} & {"", COMMON}:
+        return True
+    return is_guid(before) != is_guid(after)
+
+
+def _asks_for_more(before: Tenant, after: Tenant) -> bool:
+    """Whether scopes are required that were not before; a row of an old ledger does not know."""
+    had = {scope.casefold() for scope in split_scopes(before.required)}
+    return bool(had) and not had >= {scope.casefold() for scope in split_scopes(after.required)}
+
+
+def _begin_anew(connection: Connection, application: str, tenant: str, anew: Anew) -> None:
+    """Record the new place. No run holds the tenant then: the next one takes it up afresh."""
+    connection.execute(
+        update(tenants)
+        .where(tenants.c.application == application, tenants.c.tenant == tenant)
+        .values(
+            awaiting=anew.awaiting,
+            awaiting_since=None,
+            stopped=anew.stop or "",
+            ready_at=None,
+            claimed_by=None,
+            claimed_until=None,
+        )
+    )
+    for ended, becomes in (
+        (ConsentStatus.GIVEN, ConsentStatus.LOST),
+        (ConsentStatus.PENDING, ConsentStatus.EXPIRED),
+    ):
+        if anew.unasked:
+            connection.execute(
+                update(consents)
+                .where(
+                    consents.c.application == application,
+                    consents.c.tenant == tenant,
+                    consents.c.status == ended,
+                )
+                .values(status=becomes)
+            )
+
+
+def _settings(row: Row[tuple[object, ...]]) -> Tenant:
+    return Tenant(
+        tenant=row.tenant,
+        provider=Provider(row.provider),
+        credential=row.credential,
+        secret_conn_id=row.secret_conn_id,
+        scopes=row.scopes,
+        grace=timedelta(seconds=row.grace_seconds),
+        enabled=row.enabled,
+        microsoft_tenant=row.microsoft_tenant,
+        canary=row.canary,
+        required=row.required_scopes,
+        consent_scopes=row.consent_scopes,
+        azure_manifest=row.azure_manifest,
+    )
+
+
+def _place(row: Row[tuple[object, ...]]) -> Place:
+    return Place(
+        awaiting=Awaiting(row.awaiting) if row.awaiting else None,
+        stop=Stop(row.stopped) if row.stopped else None,
+        active=row.listed and row.enabled,
+    )
 
 
 def standings(connection: Reading, application: str) -> dict[str, Standing]:

@@ -150,6 +150,26 @@ class Onboarding:
         return Hold(self.application, self.tenant, run_key)
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """How far a tenant's onboarding is, under the settings that were recorded last."""
+
+    awaiting: Awaiting | None
+    stop: Stop | None
+    active: bool
+    """Whether the tenants table named the tenant and had it enabled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Anew:
+    """Where a tenant's onboarding goes on because its settings have changed; any wait is fresh."""
+
+    awaiting: Awaiting | None
+    stop: Stop | None = None
+    unasked: bool = False
+    """Whether links and answers so far do not count, since they were for other settings."""
+
+
 class ConsentStatus(StrEnum):
     """The state of a consent that was asked for."""
 

@@ -63,11 +63,24 @@ Step = Given | Declined | Expired | MakeLink | AwaitAnswer
 
 
 def step_of(ledger: Ledger, onboarding: Onboarding, terms: Terms, now: datetime) -> Step:
-    """What comes next for the tenant's consent."""
+    """What comes next for the tenant's consent.
+
+    Raises Superseded if no run has taken the tenant up since its wait began anew.
+    """
+    if onboarding.since is None:
+        raise not_taken_up(onboarding)
     asked = records.asked_consents(
-        ledger, onboarding.application, onboarding.tenant, onboarding.since or now
+        ledger, onboarding.application, onboarding.tenant, onboarding.since
     )
     return next_step(asked, terms, now)
+
+
+def not_taken_up(onboarding: Onboarding) -> Superseded:
+    """The error for a run that still waits for a tenant whose settings have changed meanwhile."""
+    return Superseded(
+        f"The onboarding of the tenant {onboarding.tenant} has begun anew, because its row in the "
+        "tenants table has changed; this run leaves it alone, and the next one takes it up."
+    )
 
 
 def next_step(asked: Sequence[Consent], terms: Terms, now: datetime) -> Step:

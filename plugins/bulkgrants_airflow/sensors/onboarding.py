@@ -21,7 +21,15 @@ from bulkgrants.ledger.onboarding import stop
 from bulkgrants.ledger.rights import keep_hold, writing
 from bulkgrants.model import Awaiting, OAuthError, Onboarding, Stop
 from bulkgrants.onboarding.propagation import ProbeAgain, Ready, advance
-from bulkgrants.onboarding.waiting import AwaitAnswer, Declined, Expired, Given, MakeLink, step_of
+from bulkgrants.onboarding.waiting import (
+    AwaitAnswer,
+    Declined,
+    Expired,
+    Given,
+    MakeLink,
+    not_taken_up,
+    step_of,
+)
 from bulkgrants.ports import utc_now
 from bulkgrants.text import bounded
 from bulkgrants_airflow.consent_links import ConsentLink, ask_admin
@@ -71,6 +79,8 @@ class TenantSensor(BaseSensorOperator):
             if not onboarding.wanted:
                 raise AirflowSkipException(f"The tenant {self.tenant} is no longer enabled.")
             try:
+                if onboarding.since is None:
+                    raise not_taken_up(onboarding)
                 keep_hold(workspace.ledger, onboarding.held_by(run_key(context)), utc_now())
                 self.work(workspace, onboarding, context)
             except Superseded as error:
