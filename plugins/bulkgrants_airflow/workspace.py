@@ -17,7 +17,7 @@ from bulkgrants.ledger.onboarding import read_onboarding
 from bulkgrants.ledger.runs import read_run
 from bulkgrants.model import Onboarding, Run
 from bulkgrants.nylas.sending import PacedSender, Pacer, PatientSender, undisturbed
-from bulkgrants.onboarding.links import Asker, state_key
+from bulkgrants.onboarding.links import Asker, key_id, state_key
 from bulkgrants.rosters.warehouse import Source, Warehouse, roster_source, tenants_source
 from bulkgrants_airflow.connections import NylasConnection, ledger_url, warehouse_engine
 from bulkgrants_airflow.hooks.nylas import NylasAsyncHook, NylasHook
@@ -110,6 +110,18 @@ class Workspace:
     def patient_sender(self) -> PatientSender:
         """A sender for a few calls in a row. It keeps to the shared budget, and retries."""
         return PatientSender(PacedSender(self._hook, self._budget(self.nylas)))
+
+    def single_sender(self) -> PacedSender:
+        """A sender that sends each call once, for code that can come back later instead of waiting.
+
+        If the shared budget has no slot within a minute, it raises RateLimited.
+        """
+        return PacedSender(self._hook, self._budget(self.nylas), longest_wait=60.0)
+
+    @property
+    def key_id(self) -> str:
+        """The fingerprint of the key that signs the states of consent links."""
+        return key_id(self.state_key)
 
     @asynccontextmanager
     async def sender(self) -> AsyncIterator[Pacer]:

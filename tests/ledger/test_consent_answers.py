@@ -71,6 +71,29 @@ def test_a_reload_says_what_is_recorded_and_changes_nothing(ledger):
     assert recorded(ledger) == before
 
 
+def test_a_later_no_by_a_second_link_does_not_undo_a_yes(ledger):
+    (first,) = send_links(ledger, "acme")
+    (second,) = send_links(ledger, "acme", now=NOW + HOUR)
+    take(ledger, first.approved(), now=NOW + HOUR)
+    before = recorded(ledger)
+    late = take(ledger, second.declined(), now=NOW + 2 * HOUR)
+    assert (late.verdict, late.status) == (Verdict.USED, ConsentStatus.GIVEN)
+    assert late.answered_at == NOW + HOUR
+    assert recorded(ledger) == before
+    assert status_of(ledger, second) == ("pending", "propagation")
+
+
+def test_an_error_that_passes_is_noted_and_leaves_the_link_open(ledger):
+    (acme,) = send_links(ledger, "acme")
+    before = recorded(ledger)
+    query = acme.answered(error="server_error", error_description="AADSTS90006: later")
+    assert take(ledger, query).verdict is Verdict.PASSING
+    assert recorded(ledger) == before
+    (note,) = rows(ledger, "consent_attempts")
+    assert note["verdict"] == "passing"
+    assert take(ledger, acme.approved()).verdict is Verdict.GIVEN
+
+
 def test_a_late_yes_to_an_old_link_does_not_set_a_ready_tenant_back(ledger):
     (acme,) = send_links(ledger, "acme")
     with ledger.begin() as connection:

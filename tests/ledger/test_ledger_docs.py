@@ -270,7 +270,7 @@ def test_onboarding_shows_the_newest_answer_of_a_consent_and_not_the_newest_link
     an_older_link = (
         "INSERT INTO consents SELECT -1, application, tenant, credential_id, microsoft_tenant, "
         "redirect_uri, 'x', 'refused', requested_at, expires_at, expires_at, '', 'access_denied', "
-        "'', '', '' FROM consents WHERE tenant = 'tailspin'"
+        "'', '', '', '', '' FROM consents WHERE tenant = 'tailspin'"
     )
     with undone(world.engine) as connection:
         connection.execute(text(an_older_link))

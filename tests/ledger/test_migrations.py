@@ -44,6 +44,7 @@ ADDED = {
     "0004": {"escrow": {"scopes": "", "credential_id": None}},
     "0005": {"budgets": {"asked_at": 0.0}},
     "0006": {"runs": {"listing_note": ""}},
+    "0007": {"consents": {"key_id": "", "asked_by": ""}},
 }
 """The values of older rows in the new columns of each revision."""
 

@@ -11,10 +11,28 @@ from bulkgrants.errors import Misconfigured, NotPropagated, Superseded
 from bulkgrants.ledger import onboarding as steps
 from bulkgrants.ledger.database import metadata
 from bulkgrants.ledger.rights import answering, writing
-from bulkgrants.model import Awaiting, Hold, Provider, Stop
+from bulkgrants.ledger.tenants import record_credential
+from bulkgrants.model import (
+    Awaiting,
+    ConsentStatus,
+    CredentialType,
+    Hold,
+    Provider,
+    RegisteredCredential,
+    Stop,
+)
+from bulkgrants.nylas.calls import create_credential
 from bulkgrants.onboarding.callback import Verdict
-from bulkgrants.onboarding.propagation import Ready
-from bulkgrants.onboarding.waiting import AwaitAnswer, Declined, Given, MakeLink, step_of
+from bulkgrants.onboarding.links import key_id, state_key
+from bulkgrants.onboarding.propagation import Ready, require_probable
+from bulkgrants.onboarding.waiting import (
+    AwaitAnswer,
+    Declined,
+    Given,
+    MakeLink,
+    needs_attention,
+    step_of,
+)
 from bulkgrants.refusals import Actor, consent_error
 from support.journeys import (
     APPLICATION,
@@ -41,7 +59,6 @@ ERRORS = {
     "not_multi_tenant": ("50194", Actor.SETUP, "supports accounts in any organisation's directory"),
     "mfa_required": ("50076", Actor.ADMIN, "complete it, after setting it up"),
     "conditional_access": ("53003", Actor.ADMIN, "change the policy in the Azure portal"),
-    "principal_exists": ("650051", Actor.PASSING, "Wait a minute"),
     "resource_missing": ("650052", Actor.ADMIN, "subscribe to that service"),
     "misconfigured": ("650056", Actor.SETUP, "application permission it needs, User.Read.All"),
     "application_not_in_tenant": ("700016", Actor.ADMIN, "under Enterprise applications"),
@@ -187,6 +204,107 @@ def refused(journey, **said):
     return recorded_refusal(journey, asked, location)
 
 
+@pytest.mark.parametrize("switches", SWITCHES)
+def test_what_passes_at_microsoft_does_not_use_the_link_up(journey, switches):
+    journey.control.set_switches(**switches)
+    journey.microsoft(ENTRA)
+    journey.take_up()
+    asked = journey.ask()
+    passed = journey.receive(journey.answer(asked, error="principal_exists"))
+    assert (passed.verdict, passed.status) == (Verdict.PASSING, ConsentStatus.PENDING)
+    assert isinstance(step(journey), AwaitAnswer)
+    journey.receive(journey.answer(asked, approve=True, tenant="contoso.example"))
+    journey.wait()
+    assert journey.standing().awaiting is None
+
+
+def test_a_tenant_that_is_enabled_again_after_months_has_a_fresh_wait(journey):
+    journey.microsoft(ENTRA)
+    journey.take_up()
+    journey.ask()
+    journey.let_go()
+    off = contoso(microsoft_tenant=ENTRA, enabled=False)
+    on = contoso(microsoft_tenant=ENTRA)
+    journey.list(off)
+    journey.sleep(timedelta(days=90))
+    journey.list(on)
+    (again,) = journey.take_up("run-2")
+    assert again.since == journey.now
+    assert step(journey) == MakeLink(is_reminder=False)
+    journey.consent("run-2")
+    journey.sleep(MICROSOFT.floor)
+    journey.let_go(run="run-2")
+    journey.list(off)
+    journey.sleep(timedelta(days=90))
+    journey.list(on)
+    journey.take_up("run-3")
+    assert journey.advance(run="run-3").until == journey.now + MICROSOFT.floor
+
+
+def test_a_link_for_a_credential_that_was_made_anew_is_replaced(journey):
+    journey.microsoft(ENTRA)
+    journey.take_up()
+    old = journey.ask()
+    location = journey.answer(old, approve=True, tenant="contoso.example")
+    journey.sleep(timedelta(hours=1))
+    data = {"tenant": ENTRA, "client_id": "azure-app", "client_secret": "another"}
+    made = journey.sender.send(
+        create_credential(Provider.MICROSOFT, "anew", CredentialType.ADMIN_CONSENT, data)
+    )
+    record_credential(
+        journey.ledger,
+        RegisteredCredential(made.credential_id, "f", journey.now, None),
+        application=APPLICATION,
+        provider=Provider.MICROSOFT,
+        name="shared",
+        credential_type=CredentialType.ADMIN_CONSENT,
+    )
+    assert journey.receive(location).verdict is Verdict.MISMATCHED
+    hold = Hold(APPLICATION, "contoso", "run-1")
+    assert needs_attention(journey.ledger, hold, journey.now)
+    assert step(journey) == MakeLink(is_reminder=True)
+    journey.consent()
+    journey.wait()
+    assert journey.standing().awaiting is None
+
+
+def test_a_link_that_an_earlier_api_key_signed_is_replaced(journey):
+    journey.microsoft(ENTRA)
+    journey.take_up()
+    journey.ask()
+    hold = Hold(APPLICATION, "contoso", "run-1")
+    same, other = (key_id(state_key(key)) for key in (journey.sender.api_key, "nyk_rotated"))
+    for known, stale in ((same, False), (None, False), (other, True)):
+        assert needs_attention(journey.ledger, hold, journey.now, known) is stale
+        found = step_of(journey.ledger, journey.standing(), TERMS, journey.now, known)
+        assert (found == MakeLink(is_reminder=True)) is stale
+
+
+@pytest.mark.parametrize("behind", [timedelta(seconds=20), timedelta(hours=2)])
+def test_a_link_belongs_to_its_wait_even_if_the_clock_of_its_maker_is_behind(journey, behind):
+    journey.microsoft(ENTRA)
+    journey.take_up()
+    begun = journey.now
+    journey.now = begun - behind
+    journey.ask()
+    assert isinstance(step(journey), AwaitAnswer)
+    assert journey.rows("consents")[0]["requested_at"] == begun
+
+
+def test_without_a_canary_that_may_be_probed_no_admin_is_asked(journey):
+    journey.microsoft(ENTRA)
+    journey.list(contoso(microsoft_tenant=ENTRA, canary=""))
+    journey.take_up()
+    with pytest.raises(Misconfigured, match="does not name a canary"):
+        require_probable(journey.ledger, journey.sender, journey.standing())
+    journey.list(contoso(microsoft_tenant=ENTRA))
+    require_probable(journey.ledger, journey.sender, journey.standing())
+    theirs = {"email": CANARY, "provider": "microsoft", "credential_id": "somebody-elses"}
+    journey.control.seed([theirs | {"created_at": 1_600_000_000}])
+    with pytest.raises(Misconfigured, match="a grant of another party"):
+        require_probable(journey.ledger, journey.sender, journey.standing())
+
+
 def recorded_refusal(journey, asked, location):
     assert journey.receive(location).verdict is Verdict.REFUSED
     row = next(one for one in journey.rows("consents") if one["id"] == asked.consent_id)
@@ -278,7 +396,8 @@ def test_an_older_link_is_as_good_as_its_reminder(journey):
     given_at = journey.now
     journey.sleep(timedelta(minutes=1))
     late = journey.receive(journey.reply(newer, approve=False))
-    assert late.verdict is Verdict.REFUSED
+    assert (late.verdict, late.status) == (Verdict.USED, ConsentStatus.GIVEN)
+    assert [one["status"] for one in journey.rows("consents")] == ["given", "pending"]
     assert step_of(journey.ledger, found, TERMS, journey.now) == Given()
     assert journey.standing().since == given_at
     assert journey.wait()[0].until == given_at + MICROSOFT.floor

@@ -58,7 +58,7 @@ Reading: TypeAlias = Connection
 Upsert: TypeAlias = "postgresql.Insert | sqlite.Insert"
 Cell: TypeAlias = "str | int | float | bool | None"
 
-REVISION = "0006"
+REVISION = "0007"
 """The newest migration; this code needs a ledger at this revision."""
 
 _BUSY_MS = 60_000

@@ -141,12 +141,17 @@ def consented(connection: Connection, application: str, tenant: str, now: dateti
     )
 
 
-def stop(write: Writing[Hold], why: Stop) -> None:
-    """Do not take the tenant up again until a person asks for it."""
-    write.connection.execute(
-        update(tenants)
-        .where(_held(write), tenants.c.awaiting == Awaiting.CONSENT)
-        .values(stopped=why, claimed_by=None, claimed_until=None)
+def stop(write: Writing[Hold], why: Stop) -> bool:
+    """Do not take the tenant up again until a person asks for it.
+
+    Returns False, and changes nothing, if the tenant does not await consent any more.
+    """
+    return bool(
+        write.connection.execute(
+            update(tenants)
+            .where(_held(write), tenants.c.awaiting == Awaiting.CONSENT)
+            .values(stopped=why, claimed_by=None, claimed_until=None)
+        ).rowcount
     )
 
 
@@ -258,9 +263,15 @@ def request_consent(
     redirect_uri: str,
     state_hash: str,
     expires_at: datetime,
+    key_id: str = "",
 ) -> int:
-    """Record that a consent is asked for; returns its id. First marks old links as expired."""
+    """Record that a consent is asked for; returns its id. First marks old links as expired.
+
+    A link belongs to the wait in which it is made, even if this process's clock is behind that of
+    the process in which the wait began.
+    """
     hold, now = write.right, write.now
+    since = write.connection.execute(select(tenants.c.awaiting_since).where(_held(write))).scalar()
     write.connection.execute(
         update(consents)
         .where(
@@ -281,8 +292,10 @@ def request_consent(
             redirect_uri=redirect_uri,
             state_hash=state_hash,
             status=ConsentStatus.PENDING,
-            requested_at=now,
+            requested_at=max(now, since or now),
             expires_at=expires_at,
+            key_id=key_id,
+            asked_by=hold.run_key,
         )
         .returning(consents.c.id)
     )
@@ -304,23 +317,41 @@ def asked_consents(ledger: Ledger, application: str, tenant: str, since: datetim
         return [_consent(row) for row in connection.execute(statement)]
 
 
-def hold_needs_attention(ledger: Ledger, hold: Hold) -> tuple[bool, datetime | None]:
+def hold_needs_attention(
+    ledger: Ledger, hold: Hold, key_id: str | None = None
+) -> tuple[bool, datetime | None]:
     """Whether the run that waits for a consent should look, and until when it holds the tenant.
 
-    It should look when there is an answer, when another run holds the tenant, or when the tenant
-    is gone.
+    It should look when there is an answer, when another run holds the tenant, when the tenant is
+    gone, or when no link can be answered any more: each was for another credential, or was signed
+    with another key than the one with `key_id`, if that is given.
     """
-    answered = exists().where(
+    asked = (
         consents.c.application == tenants.c.application,
         consents.c.tenant == tenants.c.tenant,
         consents.c.requested_at >= tenants.c.awaiting_since,
-        consents.c.status.in_((ConsentStatus.GIVEN, ConsentStatus.REFUSED)),
+    )
+    answered = exists().where(
+        *asked, consents.c.status.in_((ConsentStatus.GIVEN, ConsentStatus.REFUSED))
+    )
+    other_credential = exists().where(
+        credentials.c.application == tenants.c.application,
+        credentials.c.provider == tenants.c.provider,
+        credentials.c.name == tenants.c.credential,
+        credentials.c.credential_id != consents.c.credential_id,
+    )
+    usable = exists().where(
+        *asked,
+        consents.c.status == ConsentStatus.PENDING,
+        ~other_credential.correlate(tenants, consents),
+        *([consents.c.key_id.in_(("", key_id))] if key_id else []),
     )
     moved_on = or_(
         tenants.c.awaiting.is_distinct_from(Awaiting.CONSENT),
         not_(and_(tenants.c.listed, tenants.c.enabled)),
         tenants.c.claimed_by.is_distinct_from(hold.run_key),
         answered,
+        and_(exists().where(*asked), ~usable),
     )
     with reading(brief(ledger)) as connection:
         row = connection.execute(
@@ -335,6 +366,21 @@ def find_consent(connection: Connection, state_hash: str) -> Consent | None:
     """The consent whose state has this hash, or None."""
     row = connection.execute(
         select(consents).where(consents.c.state_hash == state_hash)
+    ).one_or_none()
+    return None if row is None else _consent(row)
+
+
+def given_consent(connection: Connection, consent: Consent) -> Consent | None:
+    """The yes of the same tenant that is in force, or None."""
+    row = connection.execute(
+        select(consents)
+        .where(
+            consents.c.application == consent.application,
+            consents.c.tenant == consent.tenant,
+            consents.c.status == ConsentStatus.GIVEN,
+        )
+        .order_by(consents.c.id.desc())
+        .limit(1)
     ).one_or_none()
     return None if row is None else _consent(row)
 
@@ -522,4 +568,6 @@ def _consent(row: Row[tuple[object, ...]]) -> Consent:
         expires_at=row.expires_at,
         answered_at=row.answered_at,
         error=OAuthError(row.error, row.error_code, row.error_description, row.error_uri),
+        key_id=row.key_id,
+        asked_by=row.asked_by,
     )

@@ -202,6 +202,12 @@ consents = Table(
            comment="Microsoft's words, which may quote an address; empty if there are none."),
     Column("error_uri", Text, nullable=False, default="",
            comment="Microsoft's page about the error; empty if there is none."),
+    added_text("key_id",
+               "A keyed fingerprint of the key that signed the link, in hex; empty in old rows.",
+               64),
+    added_text("asked_by",
+               "DAG id and run id of the onboarding run that made the link; empty in old rows.",
+               300),
     UniqueConstraint("state_hash"),
     Index(None, "application", "tenant"),
     comment="One row for each consent link that was made for a Microsoft tenant, and the admin's "
@@ -216,7 +222,7 @@ consent_attempts = Table(
     Column("at", Moment, nullable=False, comment="When it arrived."),
     Column("verdict", String(20), nullable=False,
            comment="`given`, `refused`, `repeated`, `malformed`, `too_long`, `unknown`, `used`, "
-                   "`expired` or `mismatched`. Only the first two change a consent."),
+                   "`expired`, `mismatched` or `passing`. Only the first two change a consent."),
     Column("detail", Text, nullable=False, default="",
            comment="The error and Microsoft's words, at most 300 characters, never the state; "
                    "empty without an error."),

@@ -216,6 +216,10 @@ class Consent:
     expires_at: datetime
     answered_at: datetime | None
     error: OAuthError
+    key_id: str = ""
+    """The fingerprint of the key that signed its state; empty if it is not known."""
+    asked_by: str = ""
+    """The run that made its link; empty if it is not known."""
 
 
 class ProbeOutcome(StrEnum):

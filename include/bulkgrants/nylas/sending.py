@@ -152,13 +152,27 @@ class PacedSender(Sender):
     key.
     """
 
-    def __init__(self, sender: Sender, budget: Budget) -> None:
+    def __init__(
+        self, sender: Sender, budget: Budget, *, longest_wait: float = float("inf")
+    ) -> None:
         self._sender = sender
         self._budget = budget
+        self._longest_wait = longest_wait
 
     def send(self, call: Call[T]) -> T:
-        """Wait for a slot, then send once. Raises what the inner sender raises."""
-        time.sleep(self._budget.reserve(1).first_in)
+        """Wait for a slot, then send once. Raises what the inner sender raises.
+
+        Raises RateLimited, and sends nothing, if the slot is more than `longest_wait` seconds away.
+        """
+        wait = self._budget.reserve(1).first_in
+        if wait > self._longest_wait:
+            raise RateLimited(
+                f"The application's rate budget has no slot for {wait:.0f} seconds, because Nylas "
+                "asked for a pause; nothing was sent.",
+                throttle=Throttle.NYLAS,
+                after=wait,
+            )
+        time.sleep(wait)
         try:
             return self._sender.send(call)
         except RateLimited as error:

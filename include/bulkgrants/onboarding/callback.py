@@ -55,6 +55,8 @@ class Verdict(StrEnum):
     EXPIRED = "expired"
     MISMATCHED = "mismatched"
     """Another organisation answered, or the tenant now has another credential."""
+    PASSING = "passing"
+    """Microsoft could not answer just then. The link stays open, so that it can be tried again."""
 
 
 _STATUS = {Verdict.GIVEN: ConsentStatus.GIVEN, Verdict.REFUSED: ConsentStatus.REFUSED}
@@ -111,6 +113,8 @@ def receive(ledger: Ledger, query: str, *, application: str, key: bytes, now: da
             now=now,
         )
         verdict = weigh(consent)
+        if verdict is Verdict.REFUSED and consent and records.given_consent(connection, consent):
+            verdict = Verdict.USED  # by another link, which a later no must not undo
         if consent is None or verdict is Verdict.UNKNOWN:
             _note(connection, None, verdict, now)
             return Received(verdict)
@@ -119,6 +123,8 @@ def receive(ledger: Ledger, query: str, *, application: str, key: bytes, now: da
             verdict = weigh(records.find_consent(connection, consent.state_hash))
         _note(connection, consent, verdict, now, redirect.error)
         after = records.find_consent(connection, consent.state_hash) or consent
+        if verdict is Verdict.USED and after.status is ConsentStatus.PENDING:
+            after = records.given_consent(connection, consent) or after
     return Received(verdict, consent.tenant, after.status, after.answered_at, after.error)
 
 
@@ -213,7 +219,8 @@ def judge(
         return Verdict.EXPIRED
     if consent.credential_id != credential_id or not _is_their_tenant(redirect, consent):
         return Verdict.MISMATCHED
-    return said
+    is_passing = said is Verdict.REFUSED and redirect.error.known.is_passing
+    return Verdict.PASSING if is_passing else said
 
 
 def _is_ours(redirect: Redirect, consent: Consent, application: str, key: bytes) -> bool:

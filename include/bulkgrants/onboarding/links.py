@@ -34,6 +34,7 @@ RANDOM_BYTES = 32
 APPLICATION_PERMISSIONS = "https://graph.microsoft.com/.default"
 """The scope that asks for all application permissions that the Azure app is configured for."""
 _PURPOSE = b"bulkgrants: states of consents"
+_KEY_ID = b"bulkgrants: id of the key"
 _CHECK_BYTES = 16
 _SHAPE = re.compile(
     r"(?P<drawn>[A-Za-z0-9_-]{43})\.(?P<signature>[A-Za-z0-9_-]{43})"
@@ -60,6 +61,11 @@ def state_key(api_key: str) -> bytes:
     invalid, so links that were sent before it have to be made again.
     """
     return hmac.new(api_key.encode(), _PURPOSE, hashlib.sha256).digest()
+
+
+def key_id(key: bytes) -> str:
+    """What the ledger keeps of a key from `state_key`, in hex, to see that it has changed."""
+    return hmac.new(key, _KEY_ID, hashlib.sha256).hexdigest()
 
 
 def make_state(binding: Binding, key: bytes, random_bytes: bytes) -> str:
@@ -176,6 +182,7 @@ def ask(
             redirect_uri=redirect_uri,
             state_hash=state_hash(state),
             expires_at=expires_at,
+            key_id=key_id(asker.key),
         )
     return Asked(consent_id, link, expires_at)
 

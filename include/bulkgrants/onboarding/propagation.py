@@ -190,6 +190,15 @@ def probe(
     return probed
 
 
+def require_probable(ledger: Ledger, sender: Sender, onboarding: Onboarding) -> None:
+    """Make sure that the tenant has a canary that may be probed, before its admin is asked.
+
+    Raises Misconfigured, as a probe would, and the errors of the sender. Whether the provider knows
+    the mailbox only shows once there is a consent.
+    """
+    _look(ledger, sender, onboarding, _credential_id(ledger, onboarding))
+
+
 def _look(ledger: Ledger, sender: Sender, onboarding: Onboarding, credential_id: str) -> Approach:
     """How to authenticate the canary, from what Nylas and the ledger have for it now."""
     call = list_grants(email=onboarding.canary, provider=onboarding.provider)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from bulkgrants.errors import Superseded
 from bulkgrants.ledger import onboarding as records
-from bulkgrants.ledger.database import Ledger
+from bulkgrants.ledger.database import Ledger, reading
 from bulkgrants.ledger.rights import HOLD_TERM, keep_hold
+from bulkgrants.ledger.tenants import credential_ids
 from bulkgrants.model import Consent, ConsentStatus, Hold, OAuthError, Onboarding
 
 
@@ -57,22 +58,51 @@ class AwaitAnswer:
     """There is a link that can be answered; nothing else is due before `until`."""
 
     until: datetime
+    asked_by: str = field(default="", compare=False)
+    """The run that made the newest link; empty if it is not known."""
 
 
 Step = Given | Declined | Expired | MakeLink | AwaitAnswer
 
 
-def step_of(ledger: Ledger, onboarding: Onboarding, terms: Terms, now: datetime) -> Step:
+def step_of(
+    ledger: Ledger,
+    onboarding: Onboarding,
+    terms: Terms,
+    now: datetime,
+    key_id: str | None = None,
+) -> Step:
     """What comes next for the tenant's consent.
 
-    Raises Superseded if no run has taken the tenant up since its wait began anew.
+    `key_id` is that of the key with which states are signed now (`links.key_id`); None if it is not
+    known. Raises Superseded if no run has taken the tenant up since its wait began anew.
     """
     if onboarding.since is None:
         raise not_taken_up(onboarding)
     asked = records.asked_consents(
         ledger, onboarding.application, onboarding.tenant, onboarding.since
     )
-    return next_step(asked, terms, now)
+    with reading(ledger) as connection:
+        known = credential_ids(connection, onboarding.application)
+    credential_id = known.get((onboarding.provider, onboarding.credential))
+    return next_step(without_stale(asked, credential_id, key_id), terms, now)
+
+
+def without_stale(
+    asked: Iterable[Consent], credential_id: str | None, key_id: str | None
+) -> list[Consent]:
+    """The consents, with each link as expired that the callback would no longer accept.
+
+    That is a link for another credential than the tenant's present one, or one that was signed with
+    another key, which the API key decides. What is not known makes no link stale.
+    """
+
+    def is_stale(one: Consent) -> bool:
+        other_credential = credential_id is not None and one.credential_id != credential_id
+        other_key = key_id is not None and one.key_id not in {"", key_id}
+        return one.status is ConsentStatus.PENDING and (other_credential or other_key)
+
+    return [replace(one, status=ConsentStatus.EXPIRED) if is_stale(one) else one for one in asked]
 
 
 def not_taken_up(onboarding: Onboarding) -> Superseded:
@@ -100,21 +130,25 @@ def next_step(asked: Sequence[Consent], terms: Terms, now: datetime) -> Step:
     give_up_at = first.requested_at + terms.give_up
     if now >= give_up_at:
         return Expired(terms.give_up)
+    valid_until = [one.expires_at for one in asked if one.status is ConsentStatus.PENDING]
+    if not valid_until or now >= max(valid_until):
+        return MakeLink(is_reminder=True)
+    # Those that fell due before the last link was made are skipped: one message is enough.
     reminders = (first.requested_at + after for after in terms.reminders)
-    due = min(
-        (at for at in (*reminders, last.expires_at) if at > last.requested_at), default=give_up_at
-    )
-    return MakeLink(is_reminder=True) if now >= due else AwaitAnswer(min(due, give_up_at))
+    due = min(at for at in (*reminders, max(valid_until)) if at > last.requested_at)
+    if now >= due:
+        return MakeLink(is_reminder=True)
+    return AwaitAnswer(min(due, give_up_at), last.asked_by)
 
 
-def needs_attention(ledger: Ledger, hold: Hold, now: datetime) -> bool:
+def needs_attention(ledger: Ledger, hold: Hold, now: datetime, key_id: str | None = None) -> bool:
     """Whether the waiting run should look at the tenant again.
 
-    It should after an answer, when another run has taken over, or when the tenant is gone. This is
-    called every few seconds and is cheap. It renews the run's hold on the tenant when half of the
-    term is over, and does not write anything else.
+    It should after an answer, when another run has taken over, when the tenant is gone, or when its
+    links have become stale. This is called every few seconds and is cheap. It renews the run's hold
+    on the tenant when half of the term is over, and does not write anything else.
     """
-    moved_on, held_until = records.hold_needs_attention(ledger, hold)
+    moved_on, held_until = records.hold_needs_attention(ledger, hold, key_id)
     if moved_on or held_until is None:
         return True
     if held_until - now < HOLD_TERM / 2:

@@ -11,7 +11,7 @@ from typing import Any
 from airflow.sdk import BaseAsyncOperator, BaseOperator, Context
 from airflow.sdk.exceptions import AirflowSkipException
 
-from bulkgrants.errors import BulkgrantsError
+from bulkgrants.errors import BulkgrantsError, Superseded
 from bulkgrants.model import Onboarding, Run
 from bulkgrants_airflow.workspace import Workspace
 
@@ -68,10 +68,13 @@ class TenantOperator(BaseOperator):
         self.tenant = tenant
 
     def execute(self, context: Context) -> object:
-        """What `work` returns."""
+        """What `work` returns. Skips the task if another run now has the tenant."""
         with saying_clearly():
             workspace = Workspace.open()
-            return self.work(workspace, workspace.onboarding(self.tenant), context)
+            try:
+                return self.work(workspace, workspace.onboarding(self.tenant), context)
+            except Superseded as error:
+                raise AirflowSkipException(str(error)) from None
 
     @abstractmethod
     def work(self, workspace: Workspace, onboarding: Onboarding, context: Context) -> object:

@@ -13,8 +13,9 @@ from bulkgrants.azure.manifest import MAX_BYTES, Manifest, read_manifest
 from bulkgrants.azure.preflight import Weight, check_manifest
 from bulkgrants.errors import Misconfigured
 from bulkgrants.ledger.onboarding import begin_anew, take_up
-from bulkgrants.ledger.rights import release_hold, writing
+from bulkgrants.ledger.rights import keep_hold, release_hold, writing
 from bulkgrants.model import Awaiting, Onboarding
+from bulkgrants.onboarding.propagation import require_probable
 from bulkgrants.onboarding.waiting import AwaitAnswer, MakeLink, step_of
 from bulkgrants.ports import utc_now
 from bulkgrants_airflow.consent_links import ConsentLink, ask_admin
@@ -110,8 +111,11 @@ class RequestConsentOperator(TenantOperator):
     """Makes the consent link of a Microsoft tenant, records the consent as pending, shows the link.
 
     The link is in the log and on a button of the task, and the notifier of the settings sends it.
-    Links are not stored, so each run of this task makes a new one; the older ones stay valid. Skips
-    a tenant that does not await consent. Run `RegisterCredentialOperator` for the tenant first.
+    Links are not stored, so if this task is repeated it makes a new one; the older ones stay valid.
+    A link that an earlier run has sent is left as it is, until a reminder is due: otherwise each
+    run would send another while no triggerer is running. Before the first link it looks at the
+    canary, without which a consent leads nowhere. Skips a tenant that does not await consent. Run
+    `RegisterCredentialOperator` for the tenant first.
     """
 
     operator_extra_links: Sequence[BaseOperatorLink] = (ConsentLink(),)
@@ -121,17 +125,28 @@ class RequestConsentOperator(TenantOperator):
         self.link: str | None = None
 
     def work(self, workspace: Workspace, onboarding: Onboarding, context: Context) -> str | None:
-        """The link; None if an earlier link was answered, about which the sensor then decides."""
+        """The link; None if there is one from an earlier run, or an answer, as the sensor finds."""
         if onboarding.awaiting is not Awaiting.CONSENT:
             raise AirflowSkipException(f"The tenant {self.tenant} does not await consent.")
+        hold = onboarding.held_by(run_key(context))
         if onboarding.stop is not None:  # a person has cleared this task to start over
-            hold = onboarding.held_by(run_key(context))
             with writing(workspace.ledger, hold, utc_now()) as write:
                 begin_anew(write)
             onboarding = workspace.onboarding(self.tenant)
-        match step_of(workspace.ledger, onboarding, workspace.settings.consent, utc_now()):
+        keep_hold(workspace.ledger, hold, utc_now())
+        require_probable(workspace.ledger, workspace.single_sender(), onboarding)
+        terms, key_id = workspace.settings.consent, workspace.key_id
+        match step_of(workspace.ledger, onboarding, terms, utc_now(), key_id):
             case MakeLink(is_reminder=again):
                 self.link = ask_admin(workspace, onboarding, context, is_reminder=again)
+            case AwaitAnswer(until, asked_by) if asked_by not in {"", hold.run_key}:
+                self.log.info(
+                    "The run %s has sent a link that is still valid; the next one is due at %s "
+                    "UTC. To send one now, trigger onboard_tenants with `tenants` set to %s",
+                    asked_by,
+                    f"{until:%Y-%m-%d %H:%M}",
+                    self.tenant,
+                )
             case AwaitAnswer():
                 self.link = ask_admin(workspace, onboarding, context, is_reminder=True)
             case _:

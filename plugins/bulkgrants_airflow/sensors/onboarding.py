@@ -10,13 +10,13 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import Any, NoReturn
+from typing import Any, NoReturn, assert_never
 
 from airflow.sdk import BaseOperatorLink, BaseSensorOperator, Context
 from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException
 from airflow.triggers.base import BaseTrigger
 
-from bulkgrants.errors import ConsentExpired, ConsentRefused, Superseded
+from bulkgrants.errors import ConsentExpired, ConsentRefused, Misconfigured, Superseded
 from bulkgrants.ledger.onboarding import stop
 from bulkgrants.ledger.rights import keep_hold, writing
 from bulkgrants.model import Awaiting, OAuthError, Onboarding, Stop
@@ -139,24 +139,12 @@ class ConsentSensor(TenantSensor):
         if onboarding.awaiting is Awaiting.PROPAGATION:
             self.log.info("Tenant %s has consented, or does not need to", self.tenant)
             return
-        terms = workspace.settings.consent
-        step = step_of(workspace.ledger, onboarding, terms, utc_now())
+        terms, key_id = workspace.settings.consent, workspace.key_id
+        step = step_of(workspace.ledger, onboarding, terms, utc_now(), key_id)
         if isinstance(step, MakeLink):
             self.link = ask_admin(workspace, onboarding, context, is_reminder=step.is_reminder)
-            step = step_of(workspace.ledger, onboarding, terms, utc_now())
+            step = step_of(workspace.ledger, onboarding, terms, utc_now(), key_id)
         match step:
-            case Given():
-                return
-            case Declined(error):
-                self._stop(workspace, onboarding, context, Stop.REFUSED)
-                raise ConsentRefused(_refusal(self.tenant, error))
-            case Expired(after):
-                self._stop(workspace, onboarding, context, Stop.EXPIRED)
-                raise ConsentExpired(
-                    f"The consent links of the tenant {self.tenant} were not answered in "
-                    f"{after.total_seconds() / 86400:g} days. Talk to its admin, then trigger "
-                    f"onboard_tenants with `tenants` set to {self.tenant}."
-                )
             case AwaitAnswer(until):
                 trigger = ConsentTrigger(
                     application=onboarding.application,
@@ -164,14 +152,42 @@ class ConsentSensor(TenantSensor):
                     run_key=run_key(context),
                     until=until.isoformat(),
                     interval=self.poke_interval,
+                    key_id=key_id,
                 )
                 self.wait(trigger, link=self.link)
+            case MakeLink():
+                raise Misconfigured(
+                    f"The link for the tenant {self.tenant} was over as soon as it was made; allow "
+                    "more time in [bulkgrants] consent_link_days, and check this worker's clock."
+                )
+            case Given() | Declined() | Expired():
+                self._end(workspace, onboarding, context, step)
+            case _:
+                assert_never(step)
 
-    def _stop(
-        self, workspace: Workspace, onboarding: Onboarding, context: Context, why: Stop
+    def _end(
+        self,
+        workspace: Workspace,
+        onboarding: Onboarding,
+        context: Context,
+        step: Given | Declined | Expired,
     ) -> None:
-        with writing(workspace.ledger, onboarding.held_by(run_key(context)), utc_now()) as write:
-            stop(write, why)
+        """End the wait; a yes counts even if it comes at this moment."""
+        if isinstance(step, Declined | Expired):
+            why = Stop.REFUSED if isinstance(step, Declined) else Stop.EXPIRED
+            hold = onboarding.held_by(run_key(context))
+            with writing(workspace.ledger, hold, utc_now()) as write:
+                stopped = stop(write, why)
+            if stopped and isinstance(step, Declined):
+                raise ConsentRefused(_refusal(self.tenant, step.error))
+            if stopped and isinstance(step, Expired):
+                raise ConsentExpired(
+                    f"The consent links of the tenant {self.tenant} were not answered in "
+                    f"{step.after.total_seconds() / 86400:g} days. Talk to its admin, then trigger "
+                    f"onboard_tenants with `tenants` set to {self.tenant}."
+                )
+        if workspace.onboarding(self.tenant).awaiting is Awaiting.CONSENT:
+            raise not_taken_up(onboarding)
 
 
 def _refusal(tenant: str, error: OAuthError) -> str:
@@ -183,7 +199,7 @@ def _refusal(tenant: str, error: OAuthError) -> str:
     return (
         f"The consent of the tenant {tenant} was refused. {known.meaning} "
         f"{known.remedy} Then trigger onboard_tenants with `tenants` set to {tenant}, "
-        f"or clear this run's request_consent. ({said})"
+        f"or clear this run's request_consent: either makes a new link. ({said})"
     )
 
 
@@ -198,7 +214,7 @@ class PropagationSensor(TenantSensor):
         """Make one probe, if it is due."""
         step = advance(
             workspace.ledger,
-            workspace.patient_sender(),
+            workspace.single_sender(),
             onboarding,
             workspace.settings.propagation[onboarding.provider],
             run_key=run_key(context),

@@ -41,6 +41,7 @@ STATUS: Mapping[Verdict, int] = {
     Verdict.USED: 409,
     Verdict.EXPIRED: 410,
     Verdict.MISMATCHED: 409,
+    Verdict.PASSING: 200,
 }
 
 

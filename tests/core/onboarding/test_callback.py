@@ -163,6 +163,22 @@ def test_a_state_is_answered_once(status, fields, said):
     assert verdict(read(**fields), consent, now=late, credential_id=None) is said
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"error": "server_error"},
+        {"error": "temporarily_unavailable", "admin_consent": "True"},
+        {"error": "x", "error_description": "AADSTS90006: External service timed out."},
+        {"error": "x", "error_description": "AADSTS50087: A transient error."},
+    ],
+)
+def test_an_error_that_passes_is_no_answer(fields):
+    assert verdict(read(**fields)) is Verdict.PASSING
+    refused = replace(CONSENT, status=ConsentStatus.REFUSED)
+    assert verdict(read(**fields), refused) is Verdict.REPEATED
+    assert verdict(read(**fields), now=CONSENT.expires_at) is Verdict.EXPIRED
+
+
 def test_a_link_is_valid_until_the_moment_it_expires():
     just = CONSENT.expires_at - timedelta(microseconds=1)
     assert verdict(read(**YES), now=just) is Verdict.GIVEN

@@ -16,6 +16,7 @@ from bulkgrants.onboarding.waiting import (
     MakeLink,
     Terms,
     next_step,
+    without_stale,
 )
 
 BEGUN = datetime(2026, 3, 1, tzinfo=UTC)
@@ -70,6 +71,47 @@ def test_a_link_that_expires_before_the_next_reminder_is_replaced():
     terms = replace(TERMS, link=DAY)
     assert next_step([asked(terms=terms)], terms, BEGUN) == AwaitAnswer(BEGUN + DAY)
     assert next_step([asked(terms=terms)], terms, BEGUN + DAY) == MakeLink(is_reminder=True)
+
+
+def test_reminders_that_were_missed_are_skipped():
+    """A triggerer was down for six days, and two reminders were due."""
+    terms = replace(TERMS, reminders=tuple(one * DAY for one in range(1, 9)))
+    now = BEGUN + 6.5 * DAY
+    assert next_step([asked()], terms, now) == MakeLink(is_reminder=True)
+    assert next_step([asked(), asked(now)], terms, now) == AwaitAnswer(BEGUN + 7 * DAY)
+
+
+STALE = [
+    ({"credential_id": "cred-0"}, "cred-1", "key-1", True),
+    ({"key_id": "key-0"}, "cred-1", "key-1", True),
+    ({"key_id": "key-1"}, "cred-1", "key-1", False),
+    ({}, "cred-1", "key-1", False),
+    ({"credential_id": "cred-0", "key_id": "key-0"}, None, None, False),
+]
+
+
+@pytest.mark.parametrize(("changed", "credential_id", "key_id", "stale"), STALE)
+def test_a_link_that_would_not_be_accepted_any_more_is_replaced(
+    changed, credential_id, key_id, stale
+):
+    links = [replace(asked(), **changed)]
+    known = without_stale(links, credential_id, key_id)
+    expected = MakeLink(is_reminder=True) if stale else AwaitAnswer(BEGUN + 3 * DAY)
+    assert next_step(known, TERMS, BEGUN + DAY) == expected
+    usable = replace(asked(BEGUN + DAY), key_id="key-1")
+    both = without_stale([*links, usable], credential_id, key_id)
+    assert next_step(both, TERMS, BEGUN + DAY) == AwaitAnswer(BEGUN + 3 * DAY)
+
+
+@pytest.mark.parametrize("status", [ConsentStatus.GIVEN, ConsentStatus.REFUSED])
+def test_an_answer_does_not_become_stale(status):
+    answered = [replace(asked(status=status), credential_id="cred-0", key_id="key-0")]
+    assert without_stale(answered, "cred-1", "key-1") == answered
+
+
+def test_a_stale_link_does_not_lengthen_the_wait():
+    stale = without_stale([replace(asked(), credential_id="cred-0")], "cred-1", None)
+    assert next_step(stale, TERMS, BEGUN + 30 * DAY) == Expired(30 * DAY)
 
 
 def test_a_refusal_decides_and_the_last_one_is_reported():
