@@ -106,10 +106,11 @@ def without_stale(
 
 
 def not_taken_up(onboarding: Onboarding) -> Superseded:
-    """The error for a run that still waits for a tenant whose settings have changed meanwhile."""
+    """The error for a run whose tenant has to be taken up again before anything is done for it."""
     return Superseded(
         f"The onboarding of the tenant {onboarding.tenant} has begun anew, because its row in the "
-        "tenants table has changed; this run leaves it alone, and the next one takes it up."
+        "tenants table has changed or its consent was lost; this run leaves it alone, and the next "
+        "one takes it up."
     )
 
 

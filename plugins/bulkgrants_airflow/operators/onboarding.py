@@ -16,7 +16,7 @@ from bulkgrants.ledger.onboarding import begin_anew, take_up
 from bulkgrants.ledger.rights import keep_hold, release_hold, writing
 from bulkgrants.model import Awaiting, Onboarding
 from bulkgrants.onboarding.propagation import require_probable
-from bulkgrants.onboarding.waiting import AwaitAnswer, MakeLink, step_of
+from bulkgrants.onboarding.waiting import AwaitAnswer, MakeLink, not_taken_up, step_of
 from bulkgrants.ports import utc_now
 from bulkgrants_airflow.consent_links import ConsentLink, ask_admin
 from bulkgrants_airflow.defaults import TENANT_READY
@@ -133,6 +133,8 @@ class RequestConsentOperator(TenantOperator):
             with writing(workspace.ledger, hold, utc_now()) as write:
                 begin_anew(write)
             onboarding = workspace.onboarding(self.tenant)
+        if onboarding.since is None:
+            raise not_taken_up(onboarding)
         keep_hold(workspace.ledger, hold, utc_now())
         require_probable(workspace.ledger, workspace.single_sender(), onboarding)
         terms, key_id = workspace.settings.consent, workspace.key_id
