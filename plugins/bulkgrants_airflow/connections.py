@@ -32,6 +32,7 @@ REGIONS = {"us": "https://api.us.nylas.com", "eu": "https://api.eu.nylas.com"}
 
 _KEYFILE = ("keyfile_dict", "extra__google_cloud_platform__keyfile_dict")
 _API_KEY = re.compile(r"[!-~]+")  # what an HTTP header can carry
+_CLIENT_ID = re.compile(r"[!-_a-~]{1,200}")  # a report shows it between backticks
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +215,12 @@ def _api_key(name: str, key: str) -> str:
 def _client_id(name: str, value: Json) -> str:
     if not isinstance(value, str) or not value.strip():
         raise _wrong(name, "needs the Nylas application's id in its field `client_id`")
+    if not _CLIENT_ID.fullmatch(value.strip()):
+        raise _wrong(
+            name,
+            "has a `client_id` that is not an application's id: it has blanks or odd characters "
+            "in it, or more than 200",
+        )
     return value.strip()
 
 

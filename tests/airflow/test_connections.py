@@ -106,6 +106,9 @@ def test_a_number_out_of_bounds_is_refused_by_its_name(connect, field, value):
         ({"extra": {}}, "`client_id`"),
         ({"extra": {"client_id": "  "}}, "`client_id`"),
         ({"extra": {"client_id": 7}}, "`client_id`"),
+        ({"extra": {"client_id": "app\n# 1"}}, "`client_id` that is not an application's id"),
+        ({"extra": {"client_id": "a`b"}}, "`client_id` that is not an application's id"),
+        ({"extra": {"client_id": "a" * 201}}, "`client_id` that is not an application's id"),
     ],
 )
 def test_a_missing_piece_is_named(connect, fields, sentence):

@@ -245,6 +245,27 @@ def test_a_google_tenant_needs_no_admin(airflow):
     assert asset_events(run) == [("bulkgrants_tenant_ready", {"tenant": "acme"})]
 
 
+ODD = "{{ 7 * 7 }} {% raw %} {{ conn.nylas_default.password }} %s %(name)s <b> | `a` \\n"
+
+
+def test_a_tenants_name_is_a_name_to_airflow_whatever_is_in_it(airflow, capfd):
+    """Neither a template nor a format nor markup, though it goes through XComs and a trigger."""
+    cells = {"canary": "canary@odd.example.com", "microsoft_tenant": TENANT_ID}
+    airflow.tenant(ODD, credential="{{ 6 * 7 }} %d", **cells)
+    Admin(airflow, YES).start()
+    run = airflow.run()
+    shown = "".join(capfd.readouterr())
+    assert run.state == "success", states(run)
+    assert airflow.ask("SELECT tenant, awaiting FROM tenants") == [(ODD, None)]
+    assert airflow.ask("SELECT name FROM credentials WHERE provider = 'microsoft'") == [
+        ("{{ 6 * 7 }} %d",)
+    ]
+    assert asset_events(run) == [("bulkgrants_tenant_ready", {"tenant": ODD})]
+    assert "49" not in {part for line in shown.splitlines() for part in line.split("'")}
+    assert "Logging error" not in shown
+    assert "Traceback" not in shown
+
+
 def test_a_refusal_ends_the_run_and_a_person_may_ask_again(airflow, capfd):
     airflow.tenant("contoso", microsoft_tenant=TENANT_ID)
     Admin(airflow, NO, YES).start()

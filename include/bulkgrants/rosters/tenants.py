@@ -30,6 +30,7 @@ from bulkgrants.text import (
 )
 
 DEFAULT_GRACE_DAYS = DEFAULT_GRACE.days
+_LONGEST_NAME = 200
 _LONGEST_GRACE_DAYS = 3650
 _YES = frozenset({"true", "t", "yes", "y", "1", "on"})
 _NO = frozenset({"false", "f", "no", "n", "0", "off"})
@@ -86,6 +87,20 @@ class TenantRow:
             raise self.wrong(column, f"it is empty; write {meaning}.")
         return text
 
+    def name(self, column: str, meaning: str) -> str:
+        """The required cell, which is not too long to be shown and indexed. Raises Misconfigured.
+
+        Airflow keeps 250 characters of the name of a mapped task.
+        """
+        text = self.required(column, meaning)
+        if len(text) > _LONGEST_NAME:
+            raise self.wrong(
+                column,
+                f"{quoted(text)} has {len(text)} characters; shorten it to at most "
+                f"{_LONGEST_NAME}.",
+            )
+        return text
+
     def scopes(self, column: str) -> str:
         """The cell's canonical scopes: a text, a JSON array or a list. Raises Misconfigured."""
         listed = lists_as_json(objects([self.cells.get(column)]))[0]
@@ -123,13 +138,13 @@ def require_known(names: Collection[str], listed: Iterable[Tenant], source: Sour
 
 
 def _tenant(row: TenantRow) -> Tenant:
-    name = row.required("tenant", "the organisation's short name, unique in this table")
+    name = row.name("tenant", "the organisation's short name, unique in this table")
     provider = _provider(row)
     scopes, microsoft = _of_provider(row, provider)
     return Tenant(
         tenant=name,
         provider=provider,
-        credential=row.required("credential", "the name of the tenant's credential at Nylas"),
+        credential=row.name("credential", "the name of the tenant's credential at Nylas"),
         secret_conn_id=_secret_conn_id(row, provider),
         scopes=scopes,
         grace=_grace(row),
