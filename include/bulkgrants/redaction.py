@@ -24,7 +24,8 @@ from bulkgrants.text import bounded
 
 MASK = "[redacted]"
 
-_LONGEST_TEXT = 20_000
+_LONGEST_TEXT = 4_000
+"""Many times what is shown, and short enough for any text to be searched in a moment."""
 _MOST_STEPS = 8
 _SHORTEST = 4  # masking shorter texts would make the sentence unreadable and hide nothing
 _PIECE = 8
@@ -41,7 +42,7 @@ _LIKE_A_SECRET = re.compile(
     r"|\beyJ[\w-]+\.[\w.-]+"  # JSON web tokens
     r"|[\w.~-]{3}\dQ~[\w.~-]{3,}"  # client secrets of Azure, even if they are cut off
     r"|\bGOCSPX-[\w-]+|\bya29\.[\w.-]+"  # client secrets and access tokens of Google
-    r"|(?<=://)[^\s/@]*:[^\s/@]*(?=@)"  # login and password in a URL
+    r"|(?<=://)[^\s/@:]*:[^\s/@]*(?=@)"  # login and password in a URL
     r"|[A-Za-z0-9+/_=-]{40,}",  # longer than a UUID
     re.IGNORECASE,
 )
@@ -66,7 +67,7 @@ def redacted(text: str, secrets: Iterable[str], limit: int = 200) -> str:
 
     Whatever looks like a secret is removed too, because it is not needed to understand a refusal.
     """
-    text = text[:_LONGEST_TEXT]
+    text = " ".join(text.split())[:_LONGEST_TEXT]
     known = _Pieces.of(secrets)
     steps = _steps(text)
     if steps is None:

@@ -7,6 +7,7 @@ import html
 import json
 import re
 import string
+import time
 from html.entities import codepoint2name
 from urllib.parse import quote, unquote
 
@@ -190,3 +191,29 @@ def test_any_text_gives_one_bounded_printable_line(text, known):
 
 def test_a_text_that_is_encoded_again_and_again_is_not_shown():
     assert redacted("%" + "25" * 20 + "41", []) == ""
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        *(
+            "eyJ-",
+            "://",
+            "://:",
+            ":",
+            "-----BEGIN ",
+            "basic ",
+            "%",
+            "%25",
+            "&",
+            "&#38;",
+            "\\",
+            "\\\\",
+        ),
+        *("Q~", "a1Q~", "\ufdfa", "\\ufdfa", "nyk_", "&amp;amp;", "\u200b", " "),
+    ],
+)
+def test_no_text_takes_long_to_judge(part):
+    begin = time.process_time()
+    redacted(part * (60_000 // len(part)), ["abc8Q~" + "x1y2" * 400])
+    assert time.process_time() - begin < 2
