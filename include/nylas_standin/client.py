@@ -113,6 +113,10 @@ class Control:
         """Say which mailboxes exist in each domain."""
         self._ask("PUT", "/directory", addresses)
 
+    def set_aliases(self, primary: Mapping[str, str]) -> None:
+        """Say which primary address each alias belongs to."""
+        self._ask("PUT", "/aliases", primary)
+
     def set_delegations(self, scopes: Sets) -> None:
         """Say which scopes a Google admin has delegated to each service account."""
         self._ask("PUT", "/delegations", scopes)

@@ -45,6 +45,7 @@ ADDED = {
     "0005": {"budgets": {"asked_at": 0.0}},
     "0006": {"runs": {"listing_note": ""}},
     "0007": {"consents": {"key_id": "", "asked_by": ""}},
+    "0008": {"observed": {"address": ""}, "grants": {"address": ""}},
 }
 """The values of older rows in the new columns of each revision."""
 

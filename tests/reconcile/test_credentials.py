@@ -10,8 +10,6 @@ from nylas_standin.keys import google_key_file
 from reconcile.conftest import APPLICATION, api_of
 from support.batches import people
 
-pytestmark = pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
-
 
 def registered(world, name: str = "sa") -> None:
     """Record the credential as `register_credentials` does."""

@@ -11,7 +11,6 @@ from support.batches import people
 from support.fakes import FakeNylas
 from support.ledgers import NOW, entry, grant, granted, opened, put
 
-pytestmark = pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
 BY_ID = "GET /v3/grants/{grant_id}"
 LATER = 2 * LEASE_TERM
 

@@ -78,6 +78,8 @@ class FakeNylas:
         settings = call.body["settings"]
         email = settings["email_address"]
         self.calls[email] += 1
+        known = (key for key, one in self.grants.items() if one["email"].lower() == email.lower())
+        email = next(known, email)
         if email not in self.grants:
             self.has(email)
         self.grants[email] |= {

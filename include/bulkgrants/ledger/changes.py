@@ -36,6 +36,7 @@ from bulkgrants.ledger.tables import (
     changes,
     entries,
     escrow,
+    grants,
     runs,
     skips,
     tenants,
@@ -170,6 +171,18 @@ def open_changes(
             changes.c.credential_id,
             earlier.label("attempts"),
             refused_before.label("refused_before"),
+            changes.c.grant_id,
+            func.coalesce(grants.c.address, "").label("address"),
+        )
+        .join(
+            grants,
+            and_(
+                grants.c.application == claim.application,
+                grants.c.provider == changes.c.provider,
+                grants.c.email == changes.c.email,
+                grants.c.grant_id == changes.c.grant_id,
+            ),
+            isouter=True,
         )
         .where(
             changes.c.run_id == claim.run.run_id,
@@ -243,7 +256,7 @@ def _ending(one: Done) -> dict[str, object]:
     """The columns of a change that are written when it is done, and `its_grant_id`."""
     match one:
         case Granted(grant=grant):
-            came = {"reason": "", "code": "", "message": ""}
+            came = {"reason": one.reason, "code": "", "message": one.message}
             made = {"its_grant_id": grant.grant_id, "grant_updated_at": grant.updated_at}
         case NotGranted():
             came = {"reason": one.reason, "code": one.code, "message": one.message}

@@ -58,7 +58,7 @@ Reading: TypeAlias = Connection
 Upsert: TypeAlias = "postgresql.Insert | sqlite.Insert"
 Cell: TypeAlias = "str | int | float | bool | None"
 
-REVISION = "0007"
+REVISION = "0008"
 """The newest migration; this code needs a ledger at this revision."""
 
 _BUSY_MS = 60_000

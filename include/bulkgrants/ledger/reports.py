@@ -18,7 +18,7 @@ from bulkgrants.ledger.tables import (
     tenants,
     unreadable_grants,
 )
-from bulkgrants.model import ChangeState, Outcome, Run, Verification
+from bulkgrants.model import MADE, ChangeState, Outcome, Run, Verification
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,8 @@ class RunRows:
     """tenant"""
     not_granted: Sequence[Row[*tuple[object, ...]]]
     """tenant, email, outcome, reason, code, message"""
+    unexpected: Sequence[Row[*tuple[object, ...]]]
+    """tenant, email, reason, message"""
     drift: Sequence[Row[*tuple[object, ...]]]
     """tenant, email, kind"""
     held: Sequence[Row[*tuple[object, ...]]]
@@ -66,7 +68,12 @@ def applied_counts(connection: Reading, run: Run) -> dict[str, int]:
     made = connection.execute(
         select(func.count()).select_from(attempts).where(attempts.c.run_id == run.run_id)
     ).scalar_one()
-    counted = dict([*outcomes, *verifications])
+    odd = connection.execute(
+        select(changes.c.reason, func.count())
+        .where(mine, changes.c.outcome.in_(MADE.values()), changes.c.reason != "")
+        .group_by(changes.c.reason)
+    )
+    counted = dict([*outcomes, *verifications, *odd])
     return counted | ({"attempts": made} if made else {})
 
 
@@ -91,6 +98,11 @@ def run_rows(connection: Reading, run: Run, limit: int) -> RunRows:
         not_granted=rows(
             select(*who, changes.c.outcome, changes.c.reason, changes.c.code, changes.c.message)
             .where(mine, not_granted)
+            .order_by(changes.c.seq)
+        ),
+        unexpected=rows(
+            select(*who, changes.c.reason, changes.c.message)
+            .where(mine, changes.c.outcome.in_(MADE.values()), changes.c.reason != "")
             .order_by(changes.c.seq)
         ),
         drift=rows(

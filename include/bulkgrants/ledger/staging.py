@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy import (
     ColumnElement,
-    Connection,
     FromClause,
     Table,
     and_,
@@ -56,13 +55,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _KEY = ("application", "provider", "email")
-_SEEN = ("grant_id", "status", "scopes", "credential_id", "blocked", "created_at", "updated_at")
-_COMPARED = ("grant_id", "status", "scopes", "credential_id", "blocked", "updated_at")
+_SEEN = (
+    *("grant_id", "status", "scopes", "credential_id", "blocked", "created_at", "updated_at"),
+    "address",
+)
+_COMPARED = ("grant_id", "status", "scopes", "credential_id", "blocked", "updated_at", "address")
 _REJECT = (
     *("run_id", "row_number", "tenant", "email", "provider", "mailbox", "reason", "sentence"),
 )
 _DUPLICATES = (RejectReason.DUPLICATE, RejectReason.CONFLICTING_DUPLICATE)
 _AT_ONCE = 5_000
+_LONGEST_ADDRESS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +251,7 @@ def own(write: Writing[BatchClaim] | Writing[Hold], granted: Iterable[Owned]) ->
             "blocked": one.grant.blocked,
             "created_at": one.grant.created_at,
             "updated_at": one.grant.updated_at,
+            "address": _spelling(one.grant, one.email),
             "owned": one.owned,
             "tenant": one.tenant,
             "orphan_since": None,
@@ -370,7 +374,15 @@ def listing_row(application: str, grant: Grant, email: str) -> tuple[Cell, ...]:
     return (
         application, grant.grant_id, grant.provider, email, grant.status, grant.scopes,
         grant.credential_id, grant.blocked, grant.created_at, grant.updated_at,
+        _spelling(grant, email),
     )  # fmt: skip
+
+
+def _spelling(grant: Grant, email: str) -> str:
+    """The grant's address as Nylas writes it; empty if it is the mailbox's or cannot be stored."""
+    shown = grant.email
+    storable = shown.isprintable() and len(shown) <= _LONGEST_ADDRESS
+    return shown if storable and shown != email else ""
 
 
 def require_listing(write: Writing[Run], listed: int) -> None:
@@ -393,7 +405,6 @@ def merge_listing(write: Writing[Run]) -> int:
     another party, so it is no longer owned.
     """
     connection, run = write.connection, write.right
-    _drop_doubles(connection, run.application)
     known = and_(*(grants.c[name] == observed.c[name] for name in _KEY))
     news = (
         select(
@@ -446,20 +457,22 @@ def adopt(write: Writing[Run], compared: Table) -> int:
     ).rowcount
 
 
-def _drop_doubles(connection: Connection, application: str) -> None:
+def drop_doubles(write: Writing[Run]) -> list[str]:
     """Keep one row for each mailbox: the known grant first, then a valid one, then the newest.
 
     If a page was read twice, its grants are staged twice. The API promises that a mailbox has one
-    grant (docs/nylas-api.md, Grants), but two must not make the merge fail.
+    grant (docs/nylas-api.md, Grants), but two must not make the merge fail. Returns the addresses
+    of mailboxes with two grants or more.
     """
+    connection, application = write.connection, write.application
     mine = observed.c.application == application
     doubles = connection.execute(
-        select(observed.c.provider, observed.c.email)
+        select(observed.c.provider, observed.c.email, func.count(observed.c.grant_id.distinct()))
         .where(mine)
         .group_by(observed.c.provider, observed.c.email)
         .having(func.count() > 1)
     ).all()
-    for provider, email in doubles:
+    for provider, email, _ in doubles:
         known = and_(
             grants.c.application == application,
             grants.c.provider == provider,
@@ -480,6 +493,55 @@ def _drop_doubles(connection: Connection, application: str) -> None:
         ).one()
         connection.execute(delete(observed).where(this))
         connection.execute(observed.insert().values(**best._mapping))  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
+    return sorted(email for _, email, grants_ in doubles if grants_ > 1)
+
+
+def follow_aliases(write: Writing[Run]) -> int:
+    """Stage our grants that are listed under other addresses under their mailboxes too.
+
+    Nylas may answer an alias with the grant of its primary address, and lists it there. Its id
+    tells that it is the same grant. The row of the other address is dropped unless the roster asks
+    for that address too. Returns by how much the number of staged rows has grown.
+    """
+    connection, application = write.connection, write.application
+    ours = connection.execute(
+        select(grants.c.email.label("alias"), *observed.c)
+        .join_from(
+            grants,
+            observed,
+            and_(
+                observed.c.application == grants.c.application,
+                observed.c.provider == grants.c.provider,
+                observed.c.grant_id == grants.c.grant_id,
+            ),
+        )
+        .where(_unlisted(write.right), grants.c.owned)
+    ).all()
+    if not ours:
+        return 0
+    rows = []
+    for row in ours:
+        values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
+        alias = values.pop("alias")
+        rows.append(values | {"address": row.address or row.email, "email": alias})
+    entry = exists().where(
+        entries.c.application == observed.c.application,
+        entries.c.provider == observed.c.provider,
+        entries.c.email == observed.c.email,
+    )
+    dropped = 0
+    for provider, email, grant_id in {(one.provider, one.email, one.grant_id) for one in ours}:
+        dropped += connection.execute(
+            delete(observed).where(
+                observed.c.application == application,
+                observed.c.provider == provider,
+                observed.c.email == email,
+                observed.c.grant_id == grant_id,
+                ~entry,
+            )
+        ).rowcount
+    connection.execute(observed.insert(), rows)
+    return len(rows) - dropped
 
 
 def _count_observed(write: Writing[Run]) -> int:
@@ -511,9 +573,10 @@ def _alive(run: Run) -> ColumnElement[bool]:
 def _unlisted(run: Run) -> ColumnElement[bool]:
     """Those of them that no item of the listing can be about."""
     odd = unreadable_grants.c
+    listed = exists().where(*(observed.c[name] == grants.c[name] for name in _KEY))
     return and_(
         _alive(run),
-        ~exists().where(*(observed.c[name] == grants.c[name] for name in _KEY)),
+        ~listed.correlate(grants),
         ~unreadable_grant(run.run_id, grants),
         ~exists().where(odd.run_id == run.run_id, odd.grant_id == grants.c.grant_id),
     )

@@ -334,6 +334,7 @@ observed = Table(
     Column("created_at", BigInteger, nullable=False, comment="When it was made; Unix seconds."),
     Column("updated_at", BigInteger, nullable=False,
            comment="When it was last authenticated; Unix seconds."),
+    added_text("address", "As in `grants`."),
     Index(None, "application", "provider", "email"),
     comment="The listing of grants that was read last, replaced by the next. Unlogged on "
             "PostgreSQL: empty after a crash of the server.",
@@ -380,6 +381,9 @@ grants = Table(
                    "it has one, and for foreign grants."),
     Column("gone_at", Moment,
            comment="When a listing first did not have it; null while it exists."),
+    added_text("address",
+               "The address as Nylas writes it, which is sent when it is authenticated again; "
+               "empty if it is the same as `email`."),
     comment="The application's grants, one row for each mailbox. A grant that is missing from a "
             "listing is kept as gone until you delete the row.",
 )
@@ -439,12 +443,12 @@ changes = Table(
                "Why it was refused (`mailbox_unknown`, `grant_blocked`, `delegation_missing`, "
                "`secret_invalid`, `consent_missing`, `tenant_misconfigured`, `not_served` or "
                "`other`) or "
-               "skipped (`tenant_quarantined`, `awaiting_consent` or `awaiting_propagation`); "
-               "otherwise empty.", 40),
+               "skipped (`tenant_quarantined`, `awaiting_consent` or `awaiting_propagation`); or, "
+               "if it was made, that Nylas answered with `another_grant` or "
+               "`another_address`; otherwise empty.", 40),
     added_text("code", "The known error, such as `AADSTS65001`; empty if there is none.", 100),
     Column("message", Text, nullable=False, default="",
-           comment="The reason in a sentence, at most 400 characters; empty if it was not "
-                   "refused or skipped."),
+           comment="The reason in a sentence, at most 400 characters; empty without a reason."),
     Column("verified", String(10),
            comment="What reading back showed: `verified` or `drift`. Null before that, and if "
                    "nothing was made."),

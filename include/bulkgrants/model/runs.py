@@ -111,6 +111,10 @@ class OpenChange:
     """How many attempts earlier tasks have made."""
     refused_before: bool = False
     """Whether the mailbox is in escrow; a further refusal says nothing about its tenant."""
+    grant_id: str | None = None
+    """The grant that is to be authenticated again; None if there is none."""
+    address: str = ""
+    """The mailbox's address as that grant has it; empty if it is the same as `email`."""
 
 
 class AttemptEnd(StrEnum):
@@ -142,6 +146,9 @@ class Granted:
     outcome: Outcome
     grant: Grant
     at: datetime
+    reason: str = ""
+    """What was odd about the answer: `another_grant` or `another_address`; empty if nothing."""
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)

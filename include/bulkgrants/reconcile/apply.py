@@ -56,7 +56,7 @@ from bulkgrants.reconcile.tenant_health import (
     TenantService,
 )
 from bulkgrants.refusals import NOT_SERVED, Concerns, Refusal
-from bulkgrants.text import bounded
+from bulkgrants.text import address_key, bounded
 
 _log = logging.getLogger(__name__)
 
@@ -251,7 +251,9 @@ class _Worker:
     async def _attempt(self, change: OpenChange) -> Retriable | None:
         """Make one attempt; returns the error if another attempt may succeed."""
         provider = Provider(change.provider)
-        call = authenticate(provider, change.email, change.credential_id, change.scopes)
+        # spelled as its grant is, or Nylas may not recognise the mailbox and make a second grant
+        address = change.address or change.email
+        call = authenticate(provider, address, change.credential_id, change.scopes)
         try:
             grant = await self._sender.send(call)
         except Refused as error:
@@ -282,7 +284,8 @@ class _Worker:
         self._service.served(change.tenant)
         self._refusals.granted(change.tenant)
         self._end(change, outcome, HTTPStatus.CREATED, "")
-        self._finish(Granted(change, outcome, grant, self._clock()))
+        reason, message = unexpected(change, grant)
+        self._finish(Granted(change, outcome, grant, self._clock(), reason, message))
 
     async def _refused(self, change: OpenChange, error: Refused) -> None:
         """End the change; a mailbox that was not refused before may speak for its tenant."""
@@ -356,6 +359,22 @@ class _Worker:
         self._recorder.add(
             EndedAttempt(change.seq, change.attempts, self._clock(), outcome, status, said)
         )
+
+
+def unexpected(change: OpenChange, grant: Grant) -> tuple[str, str]:
+    """What is odd about an answer, as a reason and a sentence; both are empty if nothing is."""
+    if change.grant_id is not None and grant.grant_id != change.grant_id:
+        return "another_grant", (
+            f"Nylas answered with the grant {grant.grant_id}, not with {change.grant_id}; the "
+            "mailbox may have two grants now, and a person should delete the one that is not used."
+        )
+    asked = {change.email, address_key(change.address)}
+    if grant.email and address_key(grant.email) not in asked:
+        return "another_address", (
+            f"Nylas answered with the address {bounded(grant.email)}: the roster may name an alias "
+            "of it. The grant is known under both from now on."
+        )
+    return "", ""
 
 
 def _cause(errors: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -32,6 +32,8 @@ ASK_AT_MOST = 1_000
 _AT_FIRST = 3
 """Pages requested at once at the beginning; for a short list, at most this many are wasted."""
 _IN_FLIGHT = 32
+_NAMED = 5
+"""Mailboxes with two grants that are named in a sentence."""
 _PAGES_PER_WRITE = 20
 _WITH_ADDRESS = frozenset(map(str, Provider))
 """Providers whose grants always belong to a mailbox."""
@@ -86,9 +88,7 @@ async def observe(
             "table unreadable_grants says what is wrong with each.",
             listed.unreadable,
         )
-    if listed.note:
-        _log.warning("%s", listed.note)
-    missing = await asyncio.to_thread(_missing, ledger, run, listed, may_vanish, clock)
+    listed, missing = await asyncio.to_thread(_missing, ledger, run, listed, may_vanish, clock)
     if missing:
         found = await look_up(sender, [one.grant_id for one in missing])
         there = [one for one in missing if found[one.grant_id] is not None]
@@ -103,22 +103,29 @@ async def observe(
 
 def _missing(
     ledger: Ledger, run: Run, listed: Listed, may_vanish: int, clock: Clock
-) -> list[staging.KnownGrant]:
-    """The known grants that are not listed and must be asked for. Raises Unavailable."""
+) -> tuple[Listed, list[staging.KnownGrant]]:
+    """The known grants that are not listed and must be asked for. Raises Unavailable.
+
+    Those that are listed under another address are staged under their mailboxes before.
+    """
     with writing(ledger, run, clock()) as write:
         require_unplanned(write)
         staging.require_listing(write, listed.staged)
         unlisted, known = staging.count_unlisted(write)
+        if unlisted:
+            grown = staging.follow_aliases(write)
+            listed = replace(listed, staged=listed.staged + grown)
+            unlisted, known = staging.count_unlisted(write)
         at_most = max(FEWEST_VANISHED, known // VANISHED_SHARE, may_vanish)
         if unlisted > at_most and run.selection.mailbox is None:
             raise _too_many(unlisted, f"the {known} grants that the ledger knows", at_most)
         if not unlisted:
-            return []
+            return listed, []
         at_most = max(ASK_AT_MOST, may_vanish)
         count, missing = staging.unlisted_to_ask_for(write, at_most)
         if count > at_most:
             raise _too_many(count, "the grants that we own or want", at_most)
-    return missing
+    return listed, missing
 
 
 def _too_many(unlisted: int, of: str, at_most: int) -> Unavailable:
@@ -135,9 +142,23 @@ def _merge(ledger: Ledger, run: Run, listed: Listed, clock: Clock) -> int:
     with writing(ledger, run, clock()) as write:
         require_unplanned(write)
         staging.require_listing(write, listed.staged)
+        doubled = staging.drop_doubles(write)
         seen = staging.merge_listing(write)
-        note(write, observed=seen, listing_note=listed.note)
+        odd = " ".join(filter(None, (listed.note, _about_doubles(doubled))))
+        note(write, observed=seen, listing_note=odd)
+    if odd:
+        _log.warning("%s", odd)
     return seen
+
+
+def _about_doubles(mailboxes: list[str]) -> str:
+    if not mailboxes:
+        return ""
+    more = ", …" if len(mailboxes) > _NAMED else ""
+    return (
+        f"{len(mailboxes)} mailboxes have two grants or more; the one that the ledger knows counts,"
+        f" and a person should delete the others at Nylas: {', '.join(mailboxes[:_NAMED])}{more}"
+    )
 
 
 async def stage_grants(ledger: Ledger, sender: AsyncSender, run: Run, *, clock: Clock) -> Listed:

@@ -120,6 +120,11 @@ def _lists(connection: Reading, run: Run) -> list[tuple[str, tuple[str, ...], li
             ],
         ),
         (
+            "Answered with another grant or another address",
+            ("tenant", "mailbox", "reason", "what was said"),
+            [tuple(row) for row in rows.unexpected],
+        ),
+        (
             "Drift: applied, but not found so afterwards",
             ("tenant", "mailbox", "change"),
             [tuple(row) for row in rows.drift],

@@ -165,10 +165,11 @@ def _grant(
         )
     )
     now = world.clock.now()
-    known = world.grants.find(credential.provider, given.email)
+    email = world.aliases.get(given.email.lower(), given.email)
+    known = world.grants.find(credential.provider, email)
     if known is None:
-        _refuse_other_provider(world, given.email)
-        grant = Grant(world.ids.record(), given.email, shape, now, now, state=state)
+        _refuse_other_provider(world, email)
+        grant = Grant(world.ids.record(), email, shape, now, now, state=state)
         world.grants.add(grant)
         return Reply(201, render(grant, world.switches))
     known.shape = shape

@@ -97,6 +97,13 @@ async def populate(scene: TheScene, body: dict[str, list[str] | None]) -> dict[s
     return await directory(scene)
 
 
+@router.put("/aliases")
+async def name_aliases(scene: TheScene, body: dict[str, str]) -> dict[str, str]:
+    """Sets which primary address each alias belongs to, in place of all others."""
+    scene.world.aliases = {alias.lower(): primary for alias, primary in body.items()}
+    return scene.world.aliases
+
+
 def _merge(target: dict[str, frozenset[str]], changes: dict[str, list[str] | None]) -> None:
     for key, values in changes.items():
         if values is None:

@@ -87,6 +87,8 @@ class World:
     """By id."""
     grants: GrantStore = field(default_factory=GrantStore)
     redirect_uris: tuple[str, ...] = ()
+    aliases: dict[str, str] = field(default_factory=dict)
+    """Primary addresses by alias, in lower case."""
 
     def invalidate(self, credential_id: str) -> None:
         """Makes every grant of a credential invalid."""

@@ -2,6 +2,7 @@
 and when a refused mailbox is due again.
 """
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -102,6 +103,30 @@ CASES = [
     ),
     (WANTED, None, circumstances(enabled=False), Skip(SkipReason.TENANT_DISABLED)),
     (WANTED, actual(blocked=True), circumstances(), Skip(SkipReason.GRANT_BLOCKED)),
+    (
+        WANTED,
+        None,
+        replace(circumstances(), unreadable=True),
+        Skip(SkipReason.GRANT_UNREADABLE, "Nylas lists a grant that cannot be read"),
+    ),
+    (
+        WANTED,
+        actual(credential_id="cred-0", status=GrantStatus.INVALID),
+        replace(circumstances(), credential_made_anew=True),
+        Renew("acme", "mail", "cred-1", "g-1"),
+    ),
+    (
+        WANTED,
+        actual(credential_id="cred-0"),
+        replace(circumstances(), credential_made_anew=True),
+        Skip(SkipReason.CREDENTIAL_DIFFERS, "grant uses cred-0"),
+    ),
+    (
+        WANTED,
+        actual(credential_id="cred-0", status=GrantStatus.INVALID),
+        circumstances(),
+        Skip(SkipReason.CREDENTIAL_DIFFERS, "grant uses cred-0"),
+    ),
     (
         WANTED,
         None,
