@@ -168,9 +168,17 @@ class _Grant(BaseModel):
     updated_at: Annotated[int, PlainValidator(_seconds)] = 0
 
 
+def _status(value: object) -> GrantStatus:
+    return GrantStatus.VALID if value is None or value == GrantStatus.VALID else GrantStatus.INVALID
+
+
 class _Authenticated(_Grant):
-    grant_status: GrantStatus = GrantStatus.VALID
-    """An answer without a status says that the authentication succeeded."""
+    """The answer to an authentication: it succeeded, even if the answer does not say so.
+
+    A status that is not known is not a reason to ask again; reading back shows what came of it.
+    """
+
+    grant_status: Annotated[GrantStatus, PlainValidator(_status)] = GrantStatus.VALID
 
 
 def _grant(data: _Grant) -> Grant:
@@ -243,7 +251,7 @@ def _page(model: type[M], convert: Callable[[M], T], limit: int) -> Callable[[by
 
     def parse(body: bytes) -> Page[T]:
         listing = _read(envelope, body)
-        return Page(tuple(map(convert, listing.data)), listing.limit or limit)
+        return Page(tuple(map(convert, listing.data)), _applied(listing.limit, limit))
 
     return parse
 
@@ -273,13 +281,18 @@ def get_application() -> Call[str | None]:
     )
 
 
+def _applied(named: int, asked: int) -> int:
+    """The page size that Nylas applied: never more than was asked for."""
+    return min(named or asked, asked)
+
+
 def _grants(body: bytes, limit: int) -> Page[ListedGrant]:
     """A page of grants. Its items are read one by one only if one of them cannot be read."""
     try:
         return _page(_Grant, _read_grant, limit)(body)
     except Malformed:
         listing = _read(_Items, body)
-        return Page(tuple(map(_listed, listing.data)), listing.limit or limit)
+        return Page(tuple(map(_listed, listing.data)), _applied(listing.limit, limit))
 
 
 def _read_grant(data: _Grant) -> ListedGrant:

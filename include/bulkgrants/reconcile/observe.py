@@ -19,7 +19,7 @@ from bulkgrants.model import Grant, Provider, Run, UnreadableGrant
 from bulkgrants.nylas.calls import PAGE_SIZE, ListedGrant, Page, get_grant, list_grants
 from bulkgrants.nylas.sending import AsyncSender, send_patiently
 from bulkgrants.ports import Clock
-from bulkgrants.text import address_key
+from bulkgrants.text import address_key, bounded
 
 _log = logging.getLogger(__name__)
 
@@ -89,15 +89,17 @@ async def observe(
             listed.unreadable,
         )
     listed, missing = await asyncio.to_thread(_missing, ledger, run, listed, may_vanish, clock)
-    if missing:
-        found = await look_up(sender, [one.grant_id for one in missing])
-        there = [one for one in missing if found[one.grant_id] is not None]
-        _log.info("Asked for %d grants that were not listed; %d exist", len(missing), len(there))
-        waiting = _Staging(listed)
+    waiting = _Staging(listed)
+    for first in range(0, len(missing), ASK_AT_MOST):
+        block = missing[first : first + ASK_AT_MOST]
+        found = await look_up(sender, [one.grant_id for one in block])
+        there = [one for one in block if found[one.grant_id] is not None]
+        _log.info("Asked for %d grants that were not listed; %d exist", len(block), len(there))
         for one in there:
             waiting.keep(run.application, one, found[one.grant_id])
+        # block by block, which also keeps the lease
         await asyncio.to_thread(_stage, ledger, run, waiting, clock)
-        listed = waiting.listed(listed.pages)
+    listed = waiting.listed(listed.pages)
     return await asyncio.to_thread(_merge, ledger, run, listed, clock)
 
 
@@ -154,10 +156,11 @@ def _merge(ledger: Ledger, run: Run, listed: Listed, clock: Clock) -> int:
 def _about_doubles(mailboxes: list[str]) -> str:
     if not mailboxes:
         return ""
+    named = ", ".join(bounded(one, 80) for one in mailboxes[:_NAMED])
     more = ", …" if len(mailboxes) > _NAMED else ""
     return (
         f"{len(mailboxes)} mailboxes have two grants or more; the one that the ledger knows counts,"
-        f" and a person should delete the others at Nylas: {', '.join(mailboxes[:_NAMED])}{more}"
+        f" and a person should delete the others at Nylas: {named}{more}"
     )
 
 
@@ -243,10 +246,15 @@ async def _pages(sender: AsyncSender, mailbox: str | None) -> AsyncIterator[list
     """
     at, before = 0, await _page(sender, 0, mailbox)
     unsteady = False
+    tied: list[int] = []
     yield list(before.items)
     while True:
         async for offset, page in _ahead(sender, at, before, mailbox):
             unsteady = unsteady or _is_unsteady(before, page)
+            if not unsteady and _are_tied(before, page):
+                tied.append(offset)
+            while unsteady and tied:
+                yield list((await _seam(sender, tied.pop(), page.limit, mailbox)).items)
             yield await _new_items(sender, before, page, offset, mailbox, unsteady=unsteady)
             if page.items:
                 at, before = offset, page
@@ -281,17 +289,28 @@ async def _new_items(
         return list(page.items)
     last, first = before.items[-1:], page.items[:1]
     joined = bool(first) and first[0].key == last[0].key
-    if joined and not (unsteady and _made_at(last) == _made_at(page.items[1:2])):
+    if joined and not (unsteady and _are_tied(before, page)):
         return list(page.items[1:])
-    seam = await _page(sender, max(0, offset - (page.limit - 1) // 2), mailbox)
+    seam = await _seam(sender, offset, page.limit, mailbox)
     _require_bridge(before, seam, page, offset)
     return [*seam.items, *page.items]
+
+
+async def _seam(sender: AsyncSender, offset: int, limit: int, mailbox: str | None) -> _Page:
+    """The page whose middle is where two pages meet."""
+    return await _page(sender, max(0, offset - (limit - 1) // 2), mailbox)
+
+
+def _are_tied(before: _Page, page: _Page) -> bool:
+    """Whether the second in which the one page ends goes on in the other."""
+    return _made_at(before.items[-1:]) == _made_at(page.items[1:2])
 
 
 def _is_unsteady(before: _Page, page: _Page) -> bool:
     """Whether the two pages show that grants of the same second change their places.
 
-    Once they do, pages that seem to join may still miss a grant of the second in which they meet.
+    If they do, pages that seem to join may still miss a grant of the second in which they meet. So
+    the seams of such pages are read as well, also of those before.
     """
     last, first = before.items[-1:], page.items[:1]
     return _made_at(last) == _made_at(first) != 0 and last[0].key != first[0].key

@@ -193,7 +193,6 @@ def test_a_grant_without_an_address_can_be_listed():
         ("id", "x" * 101),
         ("id", "g\x00"),
         ("provider", None),
-        ("grant_status", "pending"),
     ],
 )
 def test_a_grant_without_a_needed_field_is_an_error_that_names_the_key(key, value):
@@ -247,6 +246,17 @@ def test_an_authentication_without_a_status_has_succeeded():
     assert grant_of({**GRANT, "grant_status": "invalid"}).status is GrantStatus.INVALID
     without = {name: value for name, value in GRANT.items() if name != "grant_status"}
     assert grant_of(without).status is GrantStatus.VALID
+
+
+@pytest.mark.parametrize("status", ["pending", 7, [], {}])
+def test_an_authentication_with_an_unknown_status_is_not_asked_for_again(status):
+    assert grant_of({**GRANT, "grant_status": status}).status is GrantStatus.INVALID
+
+
+def test_a_page_is_never_taken_to_be_larger_than_was_asked_for():
+    """Otherwise a full page would look short."""
+    page = read(calls.list_grants(limit=2), {"data": [GRANT, GRANT], "limit": 1000})
+    assert not page.is_last
 
 
 def test_one_grant_is_read_by_its_id():
