@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from bulkgrants.errors import ApiKeyRefused, LeaseHeld, Superseded, Unavailable
+from bulkgrants.errors import ApiKeyRefused, LeaseHeld, Refused, Superseded, Unavailable
+from bulkgrants.ledger.budgets import Budget
+from bulkgrants.ledger.rights import claim_batch
+from bulkgrants.nylas.sending import Pacer
 from bulkgrants.reconcile.apply import apply_batch
-from bulkgrants.refusals import Refusal
+from bulkgrants.refusals import UNKNOWN_REFUSAL, Concerns, Refusal
 from support.batches import (
     MAKING,
     Watching,
@@ -22,7 +26,7 @@ from support.batches import (
     throttled,
 )
 from support.fakes import FakeNylas
-from support.ledgers import lease_run, let_lapse
+from support.ledgers import APPLICATION, lease_run, let_lapse, rows
 
 on_sqlite = pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
 """Runs a test once, as what it shows does not depend on the database."""
@@ -284,6 +288,50 @@ async def test_the_lease_is_kept_while_a_batch_only_waits(make_ledger, monkeypat
     with pytest.raises(LeaseHeld):
         lease_run(engine, "other")
     assert (await task).outcomes == {"granted": 2}
+
+
+def paced(engine, sender, per_second: float) -> Pacer:
+    return Pacer(sender, Budget(engine, APPLICATION, per_second))
+
+
+async def test_after_the_fifth_refusal_no_call_that_waits_for_its_slot_leaves(make_ledger):
+    nylas = FakeNylas()
+    engine, run, made = fake_plan(make_ledger, [*people(30), *people(2, "umbrella")])
+    missing = replace(UNKNOWN_REFUSAL, refusal=Refusal.DELEGATION_MISSING, concerns=Concerns.TENANT)
+
+    def answer(call) -> None:
+        if "acme" in call.body["settings"]["email_address"]:
+            raise Refused("no delegation", known=missing)
+
+    nylas.before = answer
+    clock = lambda: run.opened_at  # noqa: E731 - time does not matter here
+    sender = paced(engine, nylas, 40.0)
+    applied = await apply_batch(engine, sender, run, *made.batches, clock=clock)
+    assert applied.outcomes == {"refused": 5, "skipped": 25, "granted": 2}
+    assert nylas.calls["POST /v3/connect/custom"] == 7
+    unsent = [row for row in rows(engine, "attempts") if row["outcome"] == "skipped"]
+    assert {row["message"] for row in unsent} == {"not sent"}
+
+
+@pytest.mark.parametrize("loss", ["lease", "claim"])
+async def test_once_the_lease_or_the_claim_is_lost_no_second_call_leaves(make_ledger, loss):
+    nylas = FakeNylas()
+    engine, run, made = fake_plan(make_ledger, people(30))
+    left = []
+
+    def overtaken(call) -> None:
+        left.append(call)
+        if len(left) == 1 and loss == "lease":
+            let_lapse(engine)
+            lease_run(engine, "heir")
+        elif len(left) == 1:
+            claim_batch(engine, run, *made.batches, run.opened_at)
+
+    nylas.before = overtaken
+    clock = lambda: run.opened_at  # noqa: E731 - time does not matter here
+    with pytest.raises(Superseded):
+        await apply_batch(engine, paced(engine, nylas, 5.0), run, *made.batches, clock=clock)
+    assert len(left) == 1
 
 
 async def test_what_the_other_side_says_is_bounded_and_printable_in_the_ledger(world):

@@ -23,7 +23,7 @@ from typing import Generic, TypeAlias, TypeVar
 from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
 
 from bulkgrants.errors import LeaseHeld, Misconfigured, Superseded, Unavailable
-from bulkgrants.ledger.database import Ledger, brief, by_its_clock, insert_unless_there
+from bulkgrants.ledger.database import Ledger, brief, by_its_clock, insert_unless_there, reading
 from bulkgrants.ledger.tables import batches, leases, runs, tenants
 from bulkgrants.model import BatchClaim, Hold, Run
 
@@ -70,7 +70,7 @@ def writing(ledger: Ledger, right: RightT, now: datetime) -> Iterator[Writing[Ri
                 _renew_lease(connection, right)
             case BatchClaim():
                 _renew_lease(connection, right.run)
-                _require_claim(connection, right)
+                _lock_claim(connection, right)
             case Hold():
                 _renew_hold(connection, right, now)
         yield Writing(connection, right, now)
@@ -204,27 +204,47 @@ def is_unheld(now: datetime) -> ColumnElement[bool]:
     return or_(tenants.c.claimed_by.is_(None), tenants.c.claimed_until <= now)
 
 
+def confirm_claim(ledger: Ledger, claim: BatchClaim) -> None:
+    """Check that the task may still work on its batch; it locks and renews nothing.
+
+    Raises Superseded if another task has claimed the batch, or another run has the lease.
+    """
+    held = select(leases.c.token).where(_held_by(claim.run))
+    with reading(ledger) as connection:
+        if connection.execute(held).one_or_none() is None:
+            raise _lease_lost()
+        number = connection.execute(select(batches.c.claim).where(_of_batch(claim))).scalar_one()
+    if number != claim.number:
+        raise _claim_lost(claim)
+
+
 def _renew_lease(connection: Connection, run: Run) -> None:
     end = by_its_clock(connection, LEASE_TERM)
     kept = connection.execute(update(leases).where(_held_by(run)).values(expires_at=end)).rowcount
     if not kept:
-        raise Superseded(
-            "This run no longer holds its application's lease: it is closed, or it was silent for "
-            "too long and another run took over. It does not write anything more; start a new run."
-        )
+        raise _lease_lost()
 
 
-def _require_claim(connection: Connection, claim: BatchClaim) -> None:
+def _lock_claim(connection: Connection, claim: BatchClaim) -> None:
     current = connection.execute(
-        select(batches.c.claim)
-        .where(batches.c.run_id == claim.run.run_id, batches.c.batch == claim.batch)
-        .with_for_update()
+        select(batches.c.claim).where(_of_batch(claim)).with_for_update()
     ).scalar_one()
     if current != claim.number:
-        raise Superseded(
-            f"Another task has claimed batch {claim.batch} of run {claim.run.key}; "
-            "this task does not write anything more."
-        )
+        raise _claim_lost(claim)
+
+
+def _lease_lost() -> Superseded:
+    return Superseded(
+        "This run no longer holds its application's lease: it is closed, or it was silent for too "
+        "long and another run took over. It does not write anything more; start a new run."
+    )
+
+
+def _claim_lost(claim: BatchClaim) -> Superseded:
+    return Superseded(
+        f"Another task has claimed batch {claim.batch} of run {claim.run.key}; this task does not "
+        "write anything more."
+    )
 
 
 def _renew_hold(connection: Connection, hold: Hold, now: datetime) -> None:
@@ -250,6 +270,10 @@ def _held_by(run: Run) -> ColumnElement[bool]:
         leases.c.run_id == run.run_id,
         leases.c.token == run.token,
     )
+
+
+def _of_batch(claim: BatchClaim) -> ColumnElement[bool]:
+    return and_(batches.c.run_id == claim.run.run_id, batches.c.batch == claim.batch)
 
 
 def _of_tenant(hold: Hold) -> ColumnElement[bool]:

@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -54,6 +55,10 @@ _TOO_LATE = 0.02
 the slots of other processes, Nylas would get more of them in one second than it accepts."""
 _REMEMBERED = 16
 """How many of the last trips to the ledger are used to compare the two clocks."""
+_CONFIRM_AHEAD = 0.05
+"""Seconds before its slot at which a call's right to leave is confirmed, so that it is not late."""
+_CONFIRMED_FOR = 0.1
+"""Seconds for which one trip to the ledger confirms the right of all calls of a sender."""
 _AFTER_REFUSAL = 1.0
 """Seconds that every process waits after a 429 from Nylas without `Retry-After`: Nylas counts calls
 per second."""
@@ -199,6 +204,33 @@ def undisturbed() -> Iterator[None]:
         gc.unfreeze()
 
 
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What has to hold when a call leaves. Its slot may be an hour away when it begins to wait."""
+
+    confirm: Callable[[], None]
+    """Asks the ledger for the right to send; called in a thread, shortly before the slot."""
+    check: Callable[[], None]
+    """Called in the slot, just before the call leaves; must be quick."""
+
+
+_condition: ContextVar[Condition | None] = ContextVar("condition", default=None)
+
+
+@contextmanager
+def only_while(condition: Condition) -> Iterator[None]:
+    """Let the calls that are sent in the block leave only while the condition holds.
+
+    What `confirm` or `check` raises is raised instead of sending. The condition reaches the `Pacer`
+    through any sender around it; a sender without slots ignores it.
+    """
+    token = _condition.set(condition)
+    try:
+        yield
+    finally:
+        _condition.reset(token)
+
+
 class Pacer(AsyncSender):
     """A sender for one event loop that keeps to the application's rate budget.
 
@@ -215,10 +247,13 @@ class Pacer(AsyncSender):
         self._asking = asyncio.Lock()
         self._key_accepted = -math.inf
         """When the last call with an accepted key was sent, on this process's monotonic clock."""
+        self._confirmed_at = -_CONFIRMED_FOR
 
     async def send(self, call: Call[T]) -> T:
-        """Wait for a slot, then send once. Raises what the inner sender raises."""
+        """Wait for a slot, then send once. Raises what the inner sender and `only_while` raise."""
         await self._wait()
+        if (condition := _condition.get()) is not None:
+            condition.check()
         try:
             return await self._sender.send(call)
         except RateLimited as error:
@@ -248,10 +283,18 @@ class Pacer(AsyncSender):
         too_late = _TOO_LATE
         while True:
             slot = await self._next()
+            await asyncio.sleep(max(0.0, slot - time.monotonic() - _CONFIRM_AHEAD))
+            await self._confirm()
             await asyncio.sleep(max(0.0, slot - time.monotonic()))
             if time.monotonic() - slot <= too_late:
                 return
             too_late *= 2
+
+    async def _confirm(self) -> None:
+        now, condition = time.monotonic(), _condition.get()
+        if condition is not None and now - self._confirmed_at >= _CONFIRMED_FOR:
+            await asyncio.to_thread(condition.confirm)
+            self._confirmed_at = now
 
     async def _next(self) -> float:
         """The next slot, on this process's monotonic clock; one caller at a time."""

@@ -15,13 +15,14 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from http import HTTPStatus
 
 from bulkgrants.errors import Fatal, RateLimited, Refused, Retriable, Throttle, Unavailable
 from bulkgrants.ledger import changes
 from bulkgrants.ledger.database import Ledger
 from bulkgrants.ledger.onboarding import lose_consent
-from bulkgrants.ledger.rights import claim_batch, writing
+from bulkgrants.ledger.rights import claim_batch, confirm_claim, writing
 from bulkgrants.ledger.tenants import left_alone
 from bulkgrants.model import (
     MADE,
@@ -40,7 +41,7 @@ from bulkgrants.model import (
     SkipReason,
 )
 from bulkgrants.nylas.calls import authenticate
-from bulkgrants.nylas.sending import AsyncSender, next_delay
+from bulkgrants.nylas.sending import AsyncSender, Condition, next_delay, only_while
 from bulkgrants.ports import Clock
 from bulkgrants.reconcile.canary import has_lost_consent
 from bulkgrants.reconcile.recorder import (
@@ -125,6 +126,15 @@ def _lose(ledger: Ledger, claim: BatchClaim, tenant: str, clock: Clock) -> None:
     with writing(ledger, claim, clock()) as write:
         lost = lose_consent(write, {tenant} & changes.unconsented_tenants(write).keys())
     log_lost_consents(lost)
+
+
+class _Withheld(Exception):
+    """The call was not sent, because its tenant is left alone now."""
+
+    def __init__(self, reason: SkipReason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
 
 
 class _Worker:
@@ -254,8 +264,15 @@ class _Worker:
         # spelled as its grant is, or Nylas may not recognise the mailbox and make a second grant
         address = change.address or change.email
         call = authenticate(provider, address, change.credential_id, change.scopes)
+        condition = Condition(
+            partial(confirm_claim, self._ledger, self._claim),
+            partial(self._require_no_obstacle, change.tenant),
+        )
         try:
-            grant = await self._sender.send(call)
+            with only_while(condition):
+                grant = await self._sender.send(call)
+        except _Withheld as error:
+            self._skip(change, error.reason, error.detail)
         except Refused as error:
             await self._refused(change, error)
         except Retriable as error:
@@ -267,6 +284,12 @@ class _Worker:
         else:
             self._granted(change, grant)
         return None
+
+    def _require_no_obstacle(self, tenant: str) -> None:
+        """Raise `_Withheld` if the tenant is left alone since the call began to wait."""
+        obstacle = self._refusals.obstacle(tenant)
+        if obstacle is not None:
+            raise _Withheld(*obstacle)
 
     async def _wait(self, tenant: str, error: Retriable, delay: float) -> None:
         """Wait before the next attempt; at a provider's limit, the whole tenant has to wait.
