@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -554,6 +555,32 @@ def test_a_permission_that_is_required_later_is_waited_for_and_shown_by_the_cana
     journey.control.give_consent(ENTRA, "azure-app")
     journey.wait(run="run-2")
     assert "Contacts.Read" in journey.rows("grants")[0]["scopes"]
+
+
+@pytest.mark.parametrize("stage", ["all", "none"])
+def test_what_a_probe_finds_for_the_old_settings_does_not_count_for_the_new_ones(journey, stage):
+    """The row changes while the probe is under way, whose run then finds the hold free."""
+    journey.control.set_propagation(stage=stage)
+    journey.microsoft(ENTRA)
+    journey.take_up()
+    journey.consent()
+    journey.sleep(MICROSOFT.deadline)
+    if stage == "none":
+        journey.control.set_switches(propagation_none="refuse")
+    more = f"{SCOPES} Contacts.Read"
+
+    class Meanwhile:
+        def send(self, call):
+            try:
+                return journey.sender.send(call)
+            finally:
+                correct(journey, microsoft_tenant=ENTRA, required=more)
+
+    with suppress(NotPropagated):
+        journey.advance(through=Meanwhile())
+    standing = journey.standing()
+    assert (standing.awaiting, standing.since) == (Awaiting.PROPAGATION, None)
+    assert [one["status"] for one in journey.rows("consents")] == ["given"]
 
 
 def test_a_provider_that_is_corrected_does_not_wait_for_an_admin(journey):

@@ -149,7 +149,7 @@ def stop(write: Writing[Hold], why: Stop) -> bool:
     return bool(
         write.connection.execute(
             update(tenants)
-            .where(_held(write), tenants.c.awaiting == Awaiting.CONSENT)
+            .where(_held(write), *_taken_up(Awaiting.CONSENT))
             .values(stopped=why, claimed_by=None, claimed_until=None)
         ).rowcount
     )
@@ -163,6 +163,9 @@ def ask_again(write: Writing[Hold]) -> bool:
     one wait, and answers that are false again and again do not send mail for ever.
     """
     tenant, now = write.right.tenant, write.now
+    where = (_held(write), *_taken_up(Awaiting.PROPAGATION))
+    if write.connection.execute(select(tenants.c.tenant).where(*where)).first() is None:
+        return True  # the onboarding has begun anew meanwhile
     _lose_consents(write.connection, write.application, tenant)
     unhonoured = write.connection.execute(
         select(func.count())
@@ -177,7 +180,7 @@ def ask_again(write: Writing[Hold]) -> bool:
     again = unhonoured < MOST_UNHONOURED
     write.connection.execute(
         update(tenants)
-        .where(_held(write), tenants.c.awaiting == Awaiting.PROPAGATION)
+        .where(*where)
         .values(
             awaiting=Awaiting.CONSENT,
             awaiting_since=None,
@@ -194,7 +197,7 @@ def ready(write: Writing[Hold]) -> None:
     """Record that the canary's grant has all required scopes, so the tenant can be reconciled."""
     write.connection.execute(
         update(tenants)
-        .where(_held(write), tenants.c.awaiting == Awaiting.PROPAGATION)
+        .where(_held(write), *_taken_up(Awaiting.PROPAGATION))
         .values(
             awaiting=None,
             awaiting_since=None,
@@ -528,6 +531,15 @@ def _begin_anew(connection: Connection, which: ColumnElement[bool], now: datetim
 
 def _this(application: str, tenant: str) -> ColumnElement[bool]:
     return and_(tenants.c.application == application, tenants.c.tenant == tenant)
+
+
+def _taken_up(awaiting: Awaiting) -> tuple[ColumnElement[bool], ...]:
+    """The conditions that the tenant awaits this, and that its onboarding has not begun anew.
+
+    A run that was at work at that moment knows the old settings only. It may still get the hold,
+    which is free then, but what it has found must not count for the new settings.
+    """
+    return tenants.c.awaiting == awaiting, tenants.c.awaiting_since.is_not(None)
 
 
 def _held(write: Writing[Hold]) -> ColumnElement[bool]:

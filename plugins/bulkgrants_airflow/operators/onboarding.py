@@ -134,6 +134,7 @@ class RequestConsentOperator(TenantOperator):
                 begin_anew(write)
             onboarding = workspace.onboarding(self.tenant)
         if onboarding.since is None:
+            release_hold(workspace.ledger, hold)
             raise not_taken_up(onboarding)
         keep_hold(workspace.ledger, hold, utc_now())
         require_probable(workspace.ledger, workspace.single_sender(), onboarding)

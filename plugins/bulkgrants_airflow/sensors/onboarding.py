@@ -18,7 +18,7 @@ from airflow.triggers.base import BaseTrigger
 
 from bulkgrants.errors import ConsentExpired, ConsentRefused, Misconfigured, Superseded
 from bulkgrants.ledger.onboarding import stop
-from bulkgrants.ledger.rights import keep_hold, writing
+from bulkgrants.ledger.rights import keep_hold, release_hold, writing
 from bulkgrants.model import Awaiting, OAuthError, Onboarding, Stop
 from bulkgrants.onboarding.propagation import ProbeAgain, Ready, advance
 from bulkgrants.onboarding.waiting import (
@@ -80,6 +80,7 @@ class TenantSensor(BaseSensorOperator):
                 raise AirflowSkipException(f"The tenant {self.tenant} is no longer enabled.")
             try:
                 if onboarding.since is None:
+                    release_hold(workspace.ledger, onboarding.held_by(run_key(context)))
                     raise not_taken_up(onboarding)
                 keep_hold(workspace.ledger, onboarding.held_by(run_key(context)), utc_now())
                 self.work(workspace, onboarding, context)
