@@ -177,7 +177,7 @@ class ConsentStatus(StrEnum):
     GIVEN = "given"
     REFUSED = "refused"
     EXPIRED = "expired"
-    """Another link replaced this one before the admin answered it."""
+    """Another link replaced this one before the admin answered it, or it was for other settings."""
     LOST = "lost"
     """The admin gave it, but the provider no longer honours it."""
 
