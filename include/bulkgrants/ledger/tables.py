@@ -187,8 +187,8 @@ consents = Table(
            comment="SHA-256 of the link's state, in hex; the state itself is not stored."),
     Column("status", String(10), nullable=False,
            comment="`pending` until the admin said yes (`given`) or no (`refused`); `expired` if "
-                   "the link was replaced before it was answered, or was for other settings; `lost` if the provider no longer "
-                   "honours the yes."),
+                   "the link was replaced before it was answered, or was for other settings; "
+                   "`lost` if the provider no longer honours the yes."),
     Column("requested_at", Moment, nullable=False, comment="When the link was made."),
     Column("expires_at", Moment, nullable=False, comment="Until when it can be answered."),
     Column("answered_at", Moment, comment="When it was answered; null before that."),
