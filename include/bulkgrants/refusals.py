@@ -43,6 +43,10 @@ class Refusal(StrEnum):
     """Any other reason; the message says more."""
 
 
+LASTING = frozenset({Refusal.MAILBOX_UNKNOWN, Refusal.GRANT_BLOCKED})
+"""Reasons that lie in the mailbox itself until a person acts; it is given up in the end."""
+
+
 class Concerns(StrEnum):
     """Who would meet the same error."""
 

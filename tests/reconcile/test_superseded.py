@@ -56,7 +56,7 @@ def granted(ledger, claim) -> Granted:
 
 def refused(ledger, claim) -> NotGranted:
     one = change(ledger, claim)
-    return NotGranted(one, Outcome.REFUSED, "mailbox_unknown", "", "no", NOW, concerns_mailbox=True)
+    return NotGranted(one, Outcome.REFUSED, "mailbox_unknown", "", "no", NOW, lasting=True)
 
 
 def quarantined(ledger, claim) -> Quarantined:

@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from sqlalchemy import (
     ColumnElement,
+    Select,
     Table,
     and_,
     bindparam,
@@ -37,6 +38,7 @@ from bulkgrants.ledger.tables import (
     entries,
     escrow,
     grants,
+    rejects,
     runs,
     skips,
     tenants,
@@ -66,7 +68,7 @@ _CHANGE = (
 )  # fmt: skip
 _SKIP = ("run_id", "provider", "email", "tenant", "grant_id", "reason", "detail")
 _MADE = tuple(MADE.values())
-_LONGEST_RUN = timedelta(days=2)
+_LATELY = timedelta(days=28)
 UNCONSENTED = and_(
     changes.c.outcome == Outcome.REFUSED, changes.c.reason == Refusal.CONSENT_MISSING
 )
@@ -279,25 +281,15 @@ def close_batch(write: Writing[BatchClaim]) -> int:
     return left_open
 
 
-def unconsented_tenants(write: Writing[BatchClaim]) -> dict[str, int]:
+def unconsented_tenants(write: Writing[BatchClaim]) -> list[str]:
     """The ready tenants in this batch that were refused for missing consent and got no grant.
 
-    With each, how many of its mailboxes were refused so that had not been refused before. What
-    happened before a tenant last became ready does not count, because a batch may be applied again
-    after a new consent. A Google tenant has no consent to lose.
+    What happened before a tenant last became ready does not count, because a batch may be applied
+    again after a new consent. A Google tenant has no consent to lose.
     """
     made = changes.c.outcome.in_(_MADE)
-    for_the_first_time = exists().where(
-        escrow.c.application == write.application,
-        escrow.c.provider == changes.c.provider,
-        escrow.c.email == changes.c.email,
-        escrow.c.refusals == 1,
-    )
     query = (
-        select(
-            changes.c.tenant,
-            func.count(case((and_(UNCONSENTED, for_the_first_time), 1))).label("mailboxes"),
-        )
+        select(changes.c.tenant)
         .join(
             tenants,
             and_(
@@ -315,24 +307,54 @@ def unconsented_tenants(write: Writing[BatchClaim]) -> dict[str, int]:
         .having(func.count(case((UNCONSENTED, 1))) > 0, func.count(case((made, 1))) == 0)
         .order_by(changes.c.tenant)
     )
-    return {row.tenant: row.mailboxes for row in write.connection.execute(query)}
+    return list(write.connection.execute(query).scalars())
 
 
-def got_grant_since(ledger: Ledger, application: str, tenant: str, since: datetime) -> bool:
-    """Whether a change of the tenant was made since then."""
-    recent = select(runs.c.id).where(
-        runs.c.application == application, runs.c.opened_at >= since - _LONGEST_RUN
-    )
-    query = select(
-        exists().where(
-            changes.c.run_id.in_(recent),
+def unconsented_since_last_grant(
+    ledger: Ledger, application: str, tenant: str, now: datetime
+) -> int:
+    """How many mailboxes lack consent whose first such refusal came after the last grant.
+
+    Only grants of the last weeks are looked at.
+    """
+    last_grant = (
+        select(func.max(changes.c.done_at))
+        .where(
+            changes.c.run_id.in_(_recent_runs(application, now)),
             changes.c.tenant == tenant,
             changes.c.outcome.in_(_MADE),
-            changes.c.done_at >= since,
         )
+        .scalar_subquery()
+    )
+    query = select(func.count()).where(
+        escrow.c.application == application,
+        escrow.c.tenant == tenant,
+        escrow.c.reason == Refusal.CONSENT_MISSING,
+        or_(last_grant.is_(None), escrow.c.first_refused_at > last_grant),
     )
     with reading(ledger) as connection:
-        return bool(connection.execute(query).scalar())
+        return connection.execute(query).scalar_one()
+
+
+def last_answers(write: Writing[BatchClaim], names: Collection[str]) -> dict[str, datetime]:
+    """When a change of each of these tenants was last answered, yes or no, in the last weeks."""
+    query = (
+        select(changes.c.tenant, func.max(changes.c.done_at).label("at"))
+        .where(
+            changes.c.run_id.in_(_recent_runs(write.application, write.now)),
+            changes.c.tenant.in_(names),
+            changes.c.outcome.in_((*_MADE, Outcome.REFUSED)),
+            changes.c.reason != Refusal.NOT_SERVED,
+        )
+        .group_by(changes.c.tenant)
+    )
+    return {row.tenant: row.at for row in write.connection.execute(query)}
+
+
+def _recent_runs(application: str, now: datetime) -> Select[tuple[int]]:
+    return select(runs.c.id).where(
+        runs.c.application == application, runs.c.opened_at >= now - _LATELY
+    )
 
 
 def _of_batch(claim: BatchClaim) -> ColumnElement[bool]:
@@ -430,18 +452,38 @@ def take_out_of_escrow(write: Writing[BatchClaim], mailboxes: Collection[tuple[s
 def end_escrow(write: Writing[Run], compared: Table) -> None:
     """Delete the records of mailboxes that are as the roster asks, or that it does not name.
 
+    It also deletes those that no longer count. A mailbox in a rejected row keeps its record.
     `compared` is the comparison's table; only mailboxes that the run selects are looked at.
     """
     selection = write.right.selection
-    differ = select(compared.c.provider, compared.c.email).where(
-        compared.c.differs, compared.c.has_entry
+    records = select(
+        escrow.c.provider,
+        escrow.c.email,
+        escrow.c.tenant,
+        escrow.c.scopes,
+        escrow.c.credential_id,
+    ).where(
+        escrow.c.application == write.application,
+        *([escrow.c.email == selection.mailbox] if selection.mailbox else []),
+        *([escrow.c.tenant.in_(selection.tenants)] if selection.tenants else []),
+    )
+    wanted = select(
+        compared.c.provider,
+        compared.c.email,
+        compared.c.tenant,
+        compared.c.desired_scopes,
+        compared.c.desired_credential_id,
+    ).where(compared.c.differs, compared.c.has_entry)
+    # a set operation, since SQLite compares each row of a NOT IN with all others
+    over = records.except_(wanted).subquery("over")
+    rejected = select(rejects.c.mailbox).where(
+        rejects.c.run_id == write.right.run_id, rejects.c.mailbox.is_not(None)
     )
     write.connection.execute(
         delete(escrow).where(
             escrow.c.application == write.application,
-            tuple_(escrow.c.provider, escrow.c.email).not_in(differ),
-            *([escrow.c.email == selection.mailbox] if selection.mailbox else []),
-            *([escrow.c.tenant.in_(selection.tenants)] if selection.tenants else []),
+            tuple_(escrow.c.provider, escrow.c.email).in_(select(over.c.provider, over.c.email)),
+            escrow.c.email.not_in(rejected),
         )
     )
 

@@ -207,7 +207,7 @@ def ready(write: Writing[Hold]) -> None:
             quarantine_reason="",
         )
     )
-    forget_refusals(write.connection, write.application, [write.right.tenant])
+    forget_refusals(write.connection, _held(write))
 
 
 def lose_consent(write: Writing[BatchClaim], lost: Collection[str]) -> list[str]:
@@ -502,14 +502,16 @@ def recorded_canary(connection: Reading, onboarding: Onboarding) -> tuple[Actual
     return known, row.gone_at is not None
 
 
-def last_answered_probe(ledger: Ledger, onboarding: Onboarding) -> Probed | None:
-    """The latest probe in this wait that was answered, or None."""
+def last_answered_probe(
+    ledger: Ledger, application: str, tenant: str, since: datetime | None
+) -> Probed | None:
+    """The tenant's latest probe since then that was answered, or None."""
     statement = (
         select(probes)
         .where(
-            probes.c.application == onboarding.application,
-            probes.c.tenant == onboarding.tenant,
-            probes.c.at >= onboarding.since,
+            probes.c.application == application,
+            probes.c.tenant == tenant,
+            probes.c.at >= since,
             probes.c.outcome != ProbeOutcome.UNSERVED,
         )
         .order_by(probes.c.id.desc())

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, delete, false, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    delete,
+    false,
+    func,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.engine import Row
 
 from bulkgrants.ledger.database import Ledger, Reading, insert_unless_there, reading, upsert
@@ -260,10 +270,11 @@ def quarantine(write: Writing[BatchClaim], tenant: str, *, until: datetime, reas
     )
 
 
-def forget_refusals(connection: Connection, application: str, names: Collection[str]) -> None:
+def forget_refusals(connection: Connection, which: ColumnElement[bool]) -> None:
     """Take the mailboxes of these tenants out of escrow, because the reason may be gone."""
+    chosen = select(tenants.c.application, tenants.c.tenant).where(which)
     connection.execute(
-        delete(escrow).where(escrow.c.application == application, escrow.c.tenant.in_(list(names)))
+        delete(escrow).where(tuple_(escrow.c.application, escrow.c.tenant).in_(chosen))
     )
 
 
@@ -321,17 +332,15 @@ def record_credential(
     key = {"application": application, "provider": str(provider), "name": name}
     with ledger.begin() as connection:
         lock_tenants(connection, application)
-        freed = connection.execute(
-            update(tenants)
-            .where(
-                tenants.c.application == application,
-                tenants.c.provider == provider,
-                tenants.c.credential == name,
-            )
-            .values(quarantined_until=None, quarantine_reason="")
-            .returning(tenants.c.tenant)
-        ).scalars()
-        forget_refusals(connection, application, list(freed))
+        with_it = and_(
+            tenants.c.application == application,
+            tenants.c.provider == provider,
+            tenants.c.credential == name,
+        )
+        connection.execute(
+            update(tenants).where(with_it).values(quarantined_until=None, quarantine_reason="")
+        )
+        forget_refusals(connection, with_it)
         _keep_former(connection, key, registered)
         statement = upsert(connection, credentials).values(**key, **written)
         connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=written))

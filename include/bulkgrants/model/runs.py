@@ -110,7 +110,7 @@ class OpenChange:
     attempts: int
     """How many attempts earlier tasks have made."""
     refused_before: bool = False
-    """Whether the mailbox is in escrow; a further refusal says nothing about its tenant."""
+    """Whether the mailbox is in escrow; what it is answered says nothing about its tenant."""
     grant_id: str | None = None
     """The grant that is to be authenticated again; None if there is none."""
     address: str = ""
@@ -163,13 +163,13 @@ class NotGranted:
     """The known error's code; empty if the table of refusals does not have the error."""
     message: str
     at: datetime
-    concerns_mailbox: bool = False
-    """Whether the mailbox itself is the reason; if so, it is given up in the end."""
+    lasting: bool = False
+    """Whether it lies in the mailbox itself, until a person acts; it is given up in the end."""
 
 
 @dataclass(frozen=True, slots=True)
 class NotServed:
-    """A change that stays open after all attempts, while other mailboxes were served."""
+    """A change that stays open after all attempts, because none was answered."""
 
     change: OpenChange
     reason: str

@@ -266,7 +266,11 @@ def _advice(probed: Probed) -> str:
 
 def _overdue(ledger: Ledger, onboarding: Onboarding, pace: Pace, probed: Probed) -> str:
     unserved = probed.outcome is ProbeOutcome.UNSERVED
-    answered = records.last_answered_probe(ledger, onboarding) if unserved else probed
+    answered: Probed | None = probed
+    if unserved:
+        answered = records.last_answered_probe(
+            ledger, onboarding.application, onboarding.tenant, onboarding.since
+        )
     hours = pace.deadline.total_seconds() / 3600
     missing = bounded(", ".join((answered or probed).missing), 600)
     head = (

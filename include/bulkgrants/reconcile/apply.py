@@ -22,7 +22,7 @@ from bulkgrants.errors import Fatal, RateLimited, Refused, Retriable, Throttle, 
 from bulkgrants.ledger import changes
 from bulkgrants.ledger.database import Ledger
 from bulkgrants.ledger.onboarding import lose_consent
-from bulkgrants.ledger.rights import claim_batch, confirm_claim, writing
+from bulkgrants.ledger.rights import claim_batch, confirm_claim, keeping, writing
 from bulkgrants.ledger.tenants import left_alone
 from bulkgrants.model import (
     MADE,
@@ -43,7 +43,7 @@ from bulkgrants.model import (
 from bulkgrants.nylas.calls import authenticate
 from bulkgrants.nylas.sending import AsyncSender, Condition, next_delay, only_while
 from bulkgrants.ports import Clock
-from bulkgrants.reconcile.canary import has_lost_consent
+from bulkgrants.reconcile.canary import Consent, consent_of, has_lost_consent
 from bulkgrants.reconcile.recorder import (
     Lost,
     Quarantined,
@@ -51,12 +51,8 @@ from bulkgrants.reconcile.recorder import (
     log_lost_consents,
     record_unserved,
 )
-from bulkgrants.reconcile.tenant_health import (
-    REFUSALS_IN_A_ROW,
-    TenantRefusals,
-    TenantService,
-)
-from bulkgrants.refusals import NOT_SERVED, Concerns, Refusal
+from bulkgrants.reconcile.tenant_health import TenantRefusals, TenantService
+from bulkgrants.refusals import LASTING, NOT_SERVED, Concerns, Refusal
 from bulkgrants.text import address_key, bounded
 
 _log = logging.getLogger(__name__)
@@ -88,7 +84,8 @@ async def apply_batch(
     worker = _Worker(ledger, sender, claim, clock)
     await worker.run()
     left_open = await asyncio.to_thread(_close, ledger, claim, clock)
-    await _lose_unconsented(ledger, sender, claim, clock)
+    with keeping(ledger, run):
+        await _lose_unconsented(ledger, sender, claim, clock)
     if left_open:
         raise Unavailable(
             f"Batch {batch}: {left_open} changes are still open, because Nylas or the provider did "
@@ -111,12 +108,12 @@ async def _lose_unconsented(
 
     Safe to repeat: what was recorded of the batch is looked at, not what this task has seen.
     """
-    for tenant, refused in (await asyncio.to_thread(_unconsented, ledger, claim, clock)).items():
-        if await has_lost_consent(ledger, sender, claim, tenant, refused=refused, clock=clock):
+    for tenant in await asyncio.to_thread(_unconsented, ledger, claim, clock):
+        if await has_lost_consent(ledger, sender, claim, tenant, clock):
             await asyncio.to_thread(_lose, ledger, claim, tenant, clock)
 
 
-def _unconsented(ledger: Ledger, claim: BatchClaim, clock: Clock) -> dict[str, int]:
+def _unconsented(ledger: Ledger, claim: BatchClaim, clock: Clock) -> list[str]:
     with writing(ledger, claim, clock()) as write:
         return changes.unconsented_tenants(write)
 
@@ -124,7 +121,7 @@ def _unconsented(ledger: Ledger, claim: BatchClaim, clock: Clock) -> dict[str, i
 def _lose(ledger: Ledger, claim: BatchClaim, tenant: str, clock: Clock) -> None:
     """Record the lost consent, unless the tenant has become ready anew meanwhile."""
     with writing(ledger, claim, clock()) as write:
-        lost = lose_consent(write, {tenant} & changes.unconsented_tenants(write).keys())
+        lost = lose_consent(write, {tenant} & {*changes.unconsented_tenants(write)})
     log_lost_consents(lost)
 
 
@@ -318,35 +315,39 @@ class _Worker:
         self._finish(
             NotGranted(
                 change, Outcome.REFUSED, known.refusal, known.code, message, self._clock(),
-                concerns_mailbox=known.concerns is Concerns.MAILBOX,
+                lasting=known.refusal in LASTING,
             )
         )  # fmt: skip
         if change.refused_before:
             return
         if change.provider == Provider.MICROSOFT and known.refusal is Refusal.CONSENT_MISSING:
-            await self._without_consent(change.tenant)
+            await self._without_consent(change.tenant, message)
         elif known.concerns is Concerns.TENANT and self._refusals.refused(change.tenant, message):
-            _log.warning("Tenant %s is left alone for a while: %s", change.tenant, message)
-            self._recorder.add(Quarantined(change.tenant, message))
+            self._quarantine(change.tenant, message)
 
-    async def _without_consent(self, tenant: str) -> None:
-        """Count the refusal; after several, ask the canary, and hold the tenant back meanwhile."""
+    async def _without_consent(self, tenant: str, message: str) -> None:
+        """Count the refusal; after several, ask the canary, and hold the tenant back meanwhile.
+
+        Unless the canary shows that there is consent, nothing more is sent for the tenant now. Its
+        consent is lost only if the canary says so; the end of the batch judges the other cases.
+        """
         if not self._refusals.unconsented(tenant):
             return
         verdict = self._asking[tenant] = asyncio.Event()
         try:
-            if await has_lost_consent(
-                self._ledger,
-                self._sender,
-                self._claim,
-                tenant,
-                refused=REFUSALS_IN_A_ROW,
-                clock=self._clock,
-            ):
+            seen = await consent_of(self._ledger, self._sender, self._claim, tenant, self._clock)
+            if seen is Consent.MISSING:
                 self._refusals.lost(tenant)
                 self._recorder.add(Lost(tenant))
+            elif seen is not Consent.HONOURED:
+                self._refusals.quarantined[tenant] = message
+                self._quarantine(tenant, message)
         finally:
             verdict.set()
+
+    def _quarantine(self, tenant: str, message: str) -> None:
+        _log.warning("Tenant %s is left alone for a while: %s", tenant, message)
+        self._recorder.add(Quarantined(tenant, message))
 
     def _skip(self, change: OpenChange, reason: SkipReason, detail: str) -> None:
         """End a change whose tenant was quarantined or lost its consent after the plan was made."""
@@ -359,7 +360,8 @@ class _Worker:
         self.applied.outcomes[done.outcome] += 1
 
     def _not_served(self, change: OpenChange, error: Retriable) -> None:
-        self._service.unserved(change.tenant)
+        if not change.refused_before:
+            self._service.unserved(change.tenant)
         self.last_error = str(error)
         message = bounded(f"{NOT_SERVED.meaning} The last: {error}", _LONGEST_MESSAGE)
         self._unserved.append(
@@ -367,12 +369,11 @@ class _Worker:
         )
 
     def _settle_unserved(self) -> None:
-        """End the changes of mailboxes that have not been served for days, though others were."""
-        alone = [one for one in self._unserved if one.change.tenant not in self._service.stalled]
-        if not alone or self._service.is_outage:
+        """Remember mailboxes that were not served; end the changes of those silent for days."""
+        if not self._unserved:
             return
         with writing(self._ledger, self._claim, self._clock()) as write:
-            ends = record_unserved(write, alone)
+            ends = record_unserved(write, self._unserved)
         self.applied.outcomes.update(one.outcome for one in ends)
 
     def _end(

@@ -7,13 +7,12 @@ permission that only they need. So before a tenant is sent back to its admin, it
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
 from enum import StrEnum
 
 from bulkgrants.errors import Refused, Retriable
 from bulkgrants.ledger import changes
 from bulkgrants.ledger.database import Ledger, reading
-from bulkgrants.ledger.onboarding import read_onboarding, record_probe
+from bulkgrants.ledger.onboarding import last_answered_probe, read_onboarding, record_probe
 from bulkgrants.ledger.rights import writing
 from bulkgrants.ledger.staging import Owned, may_authenticate, own
 from bulkgrants.ledger.tenants import credential_ids
@@ -26,52 +25,53 @@ from bulkgrants.text import bounded, missing_scopes, split_scopes
 
 SEVERAL = 3
 """This many refused mailboxes may speak for a tenant whose canary cannot be asked."""
-LATELY = timedelta(hours=12)
-"""A grant that the tenant got within this time shows that its consent is honoured."""
 _LONGEST_MESSAGE = 1000
 
 
 class Consent(StrEnum):
-    """What a canary has shown."""
+    """What is known about a tenant's consent."""
 
     HONOURED = "honoured"
     MISSING = "missing"
-    UNKNOWN = "unknown"
-    """It could not be asked, or gave no answer about the consent."""
+    """The provider says so, or the canary's grant lacks required scopes."""
+    UNANSWERED = "unanswered"
+    """The canary gave no answer about the consent; the next run asks again."""
+    UNASKABLE = "unaskable"
+    """There is no canary, its credential is not registered, or its grant is not ours."""
 
 
 async def has_lost_consent(
-    ledger: Ledger,
-    sender: AsyncSender,
-    claim: BatchClaim,
-    tenant: str,
-    *,
-    refused: int,
-    clock: Clock,
+    ledger: Ledger, sender: AsyncSender, claim: BatchClaim, tenant: str, clock: Clock
 ) -> bool:
-    """Whether a tenant with `refused` mailboxes that lack consent has lost it as a whole.
+    """Whether a tenant that got no grant in this batch has lost its consent as a whole.
 
-    The canary decides. If it cannot, several mailboxes do, unless the tenant got a grant lately.
-    Raises Superseded, and the Fatal errors of the sender.
+    The canary decides. If it cannot be asked, several mailboxes do whose refusals began after the
+    tenant's last grant. Raises Superseded, and the Fatal errors of the sender.
     """
-    seen = await _consent(ledger, sender, claim, tenant, clock)
-    if seen is not Consent.UNKNOWN:
+    seen = await consent_of(ledger, sender, claim, tenant, clock)
+    if seen is not Consent.UNASKABLE:
         return seen is Consent.MISSING
-    if refused < SEVERAL:
-        return False
-    since = clock() - LATELY
-    return not await asyncio.to_thread(
-        changes.got_grant_since, ledger, claim.application, tenant, since
+    refused = await asyncio.to_thread(
+        changes.unconsented_since_last_grant, ledger, claim.application, tenant, clock()
     )
+    return refused >= SEVERAL
 
 
-async def _consent(
+async def consent_of(
     ledger: Ledger, sender: AsyncSender, claim: BatchClaim, tenant: str, clock: Clock
 ) -> Consent:
-    """Authenticate the canary, and record the probe and the grant."""
+    """What the canary shows; a probe that was answered during this run is not repeated.
+
+    Raises Superseded, and the Fatal errors of the sender.
+    """
+    known = await asyncio.to_thread(
+        last_answered_probe, ledger, claim.application, tenant, claim.run.opened_at
+    )
+    if known is not None:
+        return _shown(known)
     onboarding, call = await asyncio.to_thread(_call, ledger, claim.application, tenant)
     if call is None:
-        return Consent.UNKNOWN
+        return Consent.UNASKABLE
     every = tuple(split_scopes(onboarding.required))
     grant: Grant | None = None
     try:
@@ -79,17 +79,23 @@ async def _consent(
     except Refused as error:
         message = bounded(error, _LONGEST_MESSAGE)
         probed = Probed(ProbeOutcome.REFUSED, every, message, error.known)
-        is_missing = error.known.refusal is Refusal.CONSENT_MISSING
-        seen = Consent.MISSING if is_missing else Consent.UNKNOWN
     except Retriable as error:
         probed = Probed(ProbeOutcome.UNSERVED, every, bounded(error, _LONGEST_MESSAGE))
-        seen = Consent.UNKNOWN
     else:
         missing = missing_scopes(onboarding.required, grant.scopes)
         probed = Probed(ProbeOutcome.PARTIAL if missing else ProbeOutcome.GRANTED, missing)
-        seen = Consent.HONOURED
     await asyncio.to_thread(_record, ledger, claim, onboarding, probed, grant, clock)
-    return seen
+    return _shown(probed)
+
+
+def _shown(probed: Probed) -> Consent:
+    if probed.outcome is ProbeOutcome.GRANTED:
+        return Consent.HONOURED
+    if probed.outcome is ProbeOutcome.PARTIAL:
+        return Consent.MISSING
+    if probed.known is not None and probed.known.refusal is Refusal.CONSENT_MISSING:
+        return Consent.MISSING
+    return Consent.UNANSWERED
 
 
 def _call(ledger: Ledger, application: str, tenant: str) -> tuple[Onboarding, Call[Grant] | None]:

@@ -20,6 +20,7 @@ from bulkgrants.model import (
     Skip,
     SkipReason,
 )
+from bulkgrants.reconcile.escrow import LONGEST_ESCROW
 
 
 def decide(
@@ -79,7 +80,12 @@ def _obstacle(actual: Actual | None, circumstances: Circumstances) -> Skip | Non
         return Skip(SkipReason.TENANT_QUARANTINED, detail)
     if escrow is not None and escrow.due_at is None:
         return Skip(SkipReason.GIVEN_UP, escrow.reason)
-    if escrow is not None and escrow.due_at is not None and now < escrow.due_at:
+    # a time further away was written by a clock that was ahead
+    if (
+        escrow is not None
+        and escrow.due_at is not None
+        and (now < escrow.due_at <= now + LONGEST_ESCROW)
+    ):
         return Skip(SkipReason.IN_ESCROW, f"until {_moment(escrow.due_at)}: {escrow.reason}")
     return None
 

@@ -9,67 +9,82 @@ when its row, its credential or the credential's secret changes.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TypeGuard
 
 from bulkgrants.model import EscrowRecord, NotGranted, NotServed, Outcome
 
 GIVEN_UP_AFTER = timedelta(days=28)
+FEWEST_REFUSALS = 14
+"""A mailbox is not given up before it was refused this often, however long that took."""
 UNSERVED_FOR = timedelta(hours=40)
-"""How long a mailbox may go unserved, while others are served, before it goes into escrow. In
+"""How long a mailbox may go unserved before it goes into escrow, if its tenant was served since. In
 between lies one more night, so a single long outage is not enough."""
-_FIRST_ESCROW = timedelta(hours=6)
-_LONGEST_ESCROW = timedelta(hours=23)
+UNSERVED_ALONE = timedelta(days=7)
+"""The same if nothing shows that its tenant is served, as it may be every night's only change."""
+LONGEST_ESCROW = timedelta(hours=23)
 """A day, less the time that a run may take. A nightly run begins at the same time every night, and
 the mailbox is refused some minutes later. With a full day it would not be due yet when the next run
 plans, and would be tried only every other night."""
 
+_FIRST_ESCROW = timedelta(hours=6)
+_ONE_RUN = timedelta(hours=6)
+"""What was answered this long before a mailbox fell silent was answered in the same run."""
+
 
 def escrow_until(
-    refusals: int, first_refused_at: datetime, now: datetime, *, concerns_mailbox: bool = True
+    refusals: int, first_refused_at: datetime, now: datetime, *, lasting: bool = True
 ) -> datetime | None:
     """When a mailbox is due after its n-th refusal in a row; None once it is given up.
 
-    It is due after 6 hours, then 12, then daily. If the mailbox itself is the reason, it is given
-    up 28 days after the first refusal. A reason that somebody may remove for the whole tenant is
-    tried daily for as long as it lasts.
+    It is due after 6 hours, then 12, then daily. If the reason is a `lasting` one of the mailbox
+    itself, it is given up 28 days after the first refusal. A reason that somebody may remove for
+    the whole tenant is tried daily for as long as it lasts.
     """
-    if concerns_mailbox and now - first_refused_at >= GIVEN_UP_AFTER:
+    often, long = refusals >= FEWEST_REFUSALS, now - first_refused_at >= GIVEN_UP_AFTER
+    if lasting and often and long:
         return None
     wait: timedelta = _FIRST_ESCROW * (1 << min(refusals - 1, 8))
-    return now + min(wait, _LONGEST_ESCROW)
+    return now + min(wait, LONGEST_ESCROW)
 
 
 def after_refusal(one: NotGranted, before: EscrowRecord | None) -> EscrowRecord:
-    """The record of a mailbox that was refused; `before` is its record until now."""
-    if before is not None and not _counts(before, one):
+    """The record of a mailbox that was refused; `before` is its record until now.
+
+    Refusals add up while the reason and what the roster asks for stay the same.
+    """
+    if before is not None and (before.reason != one.reason or not _counts(before, one)):
         before = None
     count = before.refusals + 1 if before else 1
     since = before.first_refused_at if before else one.at
-    due_at = escrow_until(count, since, one.at, concerns_mailbox=one.concerns_mailbox)
+    due_at = escrow_until(count, since, one.at, lasting=one.lasting)
     return _record(one, refusals=count, since=since, due_at=due_at)
 
 
 def after_silence(one: NotServed, before: EscrowRecord | None) -> EscrowRecord:
-    """The record of a mailbox that was not served, although others were.
+    """The record of a mailbox that was not served; it stays due.
 
-    It stays due until this has gone on for `UNSERVED_FOR`.
+    A record that counts is kept: it says why the mailbox was refused, or since when it is silent.
     """
-    since = before.first_refused_at if _is_silent(before, one) else one.at
-    return _record(one, refusals=0, since=since, due_at=one.at)
+    if before is not None and _counts(before, one):
+        return before
+    return _record(one, refusals=0, since=one.at, due_at=one.at)
 
 
-def silent_for_too_long(one: NotServed, before: EscrowRecord | None) -> NotGranted | None:
-    """The refusal with which a change ends whose mailbox was not served for `UNSERVED_FOR`."""
-    if not _is_silent(before, one) or one.at - before.first_refused_at < UNSERVED_FOR:
+def silent_for_too_long(
+    one: NotServed, before: EscrowRecord | None, *, tenant_answered_at: datetime | None
+) -> NotGranted | None:
+    """The refusal with which a change ends whose mailbox was not served for too long.
+
+    `tenant_answered_at` is when another change of its tenant was last answered.
+    """
+    if before is None or not _counts(before, one):
         return None
-    return NotGranted(
-        one.change, Outcome.REFUSED, one.reason, one.code, one.message, one.at,
-        concerns_mailbox=True,
-    )  # fmt: skip
-
-
-def _is_silent(before: EscrowRecord | None, one: NotServed) -> TypeGuard[EscrowRecord]:
-    return before is not None and before.reason == one.reason and _counts(before, one)
+    since = before.first_refused_at if before.reason == one.reason else before.due_at
+    if since is None:
+        return None
+    alone = tenant_answered_at is None or tenant_answered_at < since - _ONE_RUN
+    if one.at - since < (UNSERVED_ALONE if alone else UNSERVED_FOR):
+        return None
+    return NotGranted(one.change, Outcome.REFUSED, one.reason, one.code, one.message, one.at)
 
 
 def _counts(record: EscrowRecord, one: NotGranted | NotServed) -> bool:

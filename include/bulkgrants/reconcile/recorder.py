@@ -100,8 +100,9 @@ class Recorder:
         done = [one for one in events if isinstance(one, Granted | NotGranted)]
         with writing(self._ledger, self._claim, now) as write:
             changes.end_attempts(write, [one for one in events if isinstance(one, EndedAttempt)])
-            record(write, done)
+            # tenants before escrow, in the order in which a credential is recorded
             lost = _leave_alone(write, events)
+            record(write, done)
         log_lost_consents(lost)
         self._written_at = time.monotonic()
         self._log_progress(len(done))
@@ -153,10 +154,11 @@ def record_unserved(write: Writing[BatchClaim], unserved: Sequence[NotServed]) -
     The others stay open, and their mailboxes are remembered in escrow.
     """
     known = changes.read_escrow(write, [_mailbox(one) for one in unserved])
+    answers = changes.last_answers(write, {one.change.tenant for one in unserved})
     ends, still_open = list[NotGranted](), list[EscrowRecord]()
     for one in unserved:
         before = known.get(_mailbox(one))
-        end = silent_for_too_long(one, before)
+        end = silent_for_too_long(one, before, tenant_answered_at=answers.get(one.change.tenant))
         if end is None:
             still_open.append(after_silence(one, before))
         else:

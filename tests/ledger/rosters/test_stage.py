@@ -259,7 +259,7 @@ def test_a_roster_without_rows_for_the_run_is_an_error_and_leaves_the_former_one
     with pytest.raises(Unavailable, match="has no rows"):
         read_roster(
             ledger, warehouse, run,
-            roster=roster_source("roster"), tenants=tenants_source("tenants"), now=NOW,
+            roster=roster_source("roster"), tenants=tenants_source("tenants"), clock=lambda: NOW,
         )  # fmt: skip
     assert [entry["email"] for entry in kept(ledger)] == ["b@acme.example.com"]
     warehouse.dispose()
