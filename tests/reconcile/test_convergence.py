@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 
@@ -175,3 +176,35 @@ def test_with_faults_that_end_a_few_runs_are_enough(make_ledger, grants, rosters
 
 def waiting(report: Report) -> bool:
     return bool({"skip:in_escrow", "skip:tenant_quarantined"} & report.counts.keys())
+
+
+@settings(max_examples=25, **fresh)
+@given(
+    grants=starts,
+    roster=rosters,
+    cuts=st.lists(st.none() | st.integers(0, 2), max_size=40),
+    lagging=st.lists(address, max_size=4),
+)
+def test_listings_that_lack_grants_neither_lose_nor_repeat_any(
+    make_ledger, grants, roster, cuts, lagging
+):
+    """Pages are cut short and hide some grants, but the first night's listing is whole."""
+    engine, nylas = make_ledger(), seeded(grants)
+    nylas.limit_max = 3
+    ids = {email: grant["id"] for email, grant in nylas.grants.items()}
+    with_tenants(engine, "acme")
+    asyncio.run(night(engine, nylas, roster, 0))
+    made = Counter({email: nylas.calls[email] for email in roster})
+    script = iter(cuts)
+    nylas.cut = lambda offset: next(script, None)
+    nylas.hidden = {email for email in lagging if email in nylas.grants}
+    for number in (1, 2):
+        report = asyncio.run(night(engine, nylas, roster, number))
+        assert changes(report) == {}
+    nylas.hidden = set()
+    assert changes(asyncio.run(night(engine, nylas, roster, 3))) == {}
+    assert Counter({email: nylas.calls[email] for email in roster}) == made
+    blocked = {email for email, grant in grants.items() if grant["blocked"]}
+    assert as_wanted(nylas, roster, blocked)
+    assert ids.items() <= {email: grant["id"] for email, grant in nylas.grants.items()}.items()
+    engine.dispose()

@@ -31,6 +31,8 @@ class FakeNylas:
     """The same, after the call has done its work."""
     cut: Callable[[int], int | None] = lambda offset: None
     """How many items a page at this offset shows instead of all; None for all."""
+    hidden: set[str] = field(default_factory=set)
+    """Mailboxes whose grants no listing shows, although they exist."""
     clock: Iterator[int] = field(default_factory=lambda: itertools.count(1_700_000_000))
 
     def has(self, email: str, **changed) -> Grant:
@@ -94,7 +96,8 @@ class FakeNylas:
         query = call.query
         found = [
             dict(one)
-            for one in self.grants.values()
+            for key, one in self.grants.items()
+            if key not in self.hidden
             if "email" not in query or query["email"] == one["email"]
         ]
         found.sort(key=lambda one: (one[query["sort_by"]], one["id"]))
