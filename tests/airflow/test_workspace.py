@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowSkipException
 
 from bulkgrants.credentials.secrets import fingerprint_key
+from bulkgrants.errors import LeaseHeld
+from bulkgrants.model import Run
+from bulkgrants_airflow.operators.base import AsyncRunOperator
 from bulkgrants_airflow.operators.reconcile import CloseRunOperator
 from bulkgrants_airflow.workspace import Workspace
+from support.ledgers import lease_run, let_lapse
 
 
 @pytest.fixture
@@ -67,3 +73,22 @@ def test_a_run_that_was_never_opened_is_skipped_before_anything_is_looked_up(loo
     with pytest.raises(AirflowSkipException, match="No run was opened"):
         CloseRunOperator(task_id="close_run", run=None).execute({})
     assert lookups == []
+
+
+class Waiting(AsyncRunOperator):
+    """A step during which Nylas lets a call wait for longer than the lease lasts."""
+
+    async def work(self, workspace: Workspace, run: Run) -> str:
+        let_lapse(workspace.ledger)
+        await asyncio.sleep(0.5)
+        try:
+            return lease_run(workspace.ledger, "other").key
+        except LeaseHeld as error:
+            return str(error)
+
+
+async def test_a_step_that_waits_for_nylas_keeps_the_lease(workspace, monkeypatch):
+    monkeypatch.setattr("bulkgrants.ledger.rights.KEEP_EVERY", timedelta(milliseconds=50))
+    run = lease_run(workspace.ledger, "nightly")
+    said = await Waiting(task_id="waiting", run=run.run_id).aexecute({})
+    assert said.startswith("Run nightly of the same application is active")

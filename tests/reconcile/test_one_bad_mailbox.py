@@ -272,7 +272,7 @@ async def test_a_dozen_mailboxes_of_a_tenant_that_are_never_served_end_in_escrow
     fault(world, "server_error", status=504, retry_after=0, match=only("user0010@*"))
     fault(world, "server_error", status=504, retry_after=0, match=only("user0011@*"))
     assert (await night(world, people(60)))["open"] == 12
-    for _ in range(4):  # ten in a row end the tenant's turn, so some come a night later
+    for _ in range(8):  # ten in a row end the tenant's turn, so some come a night later, and alone
         counts = await night(world, people(60))
     assert counts.get("open") is None
     assert len(in_escrow(world)) == 12

@@ -12,6 +12,7 @@ from airflow.sdk import BaseAsyncOperator, BaseOperator, Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from bulkgrants.errors import BulkgrantsError, Superseded
+from bulkgrants.ledger.rights import keeping
 from bulkgrants.model import Onboarding, Run
 from bulkgrants_airflow.workspace import Workspace
 
@@ -51,7 +52,9 @@ class AsyncRunOperator(BaseAsyncOperator):
         with saying_clearly():
             run_id = _opened(self.run)
             workspace = Workspace.open()
-            return await self.work(workspace, workspace.run(run_id))
+            run = workspace.run(run_id)
+            with keeping(workspace.ledger, run):  # Nylas may let a call wait for an hour
+                return await self.work(workspace, run)
 
     @abstractmethod
     async def work(self, workspace: Workspace, run: Run) -> object:
