@@ -6,12 +6,11 @@ Every row that is read ends up either in `entries` or in `rejects`.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
-from functools import partial
 from tempfile import TemporaryFile
-from typing import IO
+from typing import IO, TypeAlias
 
 import pandas as pd
 
@@ -29,6 +28,9 @@ from bulkgrants.rosters.warehouse import Source, Warehouse, read_blocks
 from bulkgrants.text import bounded, quoted
 
 CHUNK_ROWS = 10_000
+
+Part: TypeAlias = tuple[int, Normalised]
+"""How many rows a chunk of the roster has, and what they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ def read_roster(
 
     No transaction of the ledger is open while the warehouse is read, however long that takes. The
     rows wait in a temporary file, in the folder that Python's `tempfile` uses; a million take about
-    0.2 GB there. Raises Misconfigured if a source cannot be read or the run is for a tenant that is
+    0.1 GB there. Raises Misconfigured if a source cannot be read or the run is for a tenant that is
     not in the tenants table, Unavailable if the roster has no row for the run's day, Superseded if
     the run is already planned or has lost its lease.
     """
@@ -65,15 +67,13 @@ def read_roster(
     with TemporaryFile() as spool:
         with keeping(ledger, run):
             chunks = _with_rows(read_chunks(warehouse, roster, run.roster_date), roster, run)
-            rows = _spool(
-                spool, chunks, partial(normalise_chunk, tenants=listed, credential_ids=ids)
-            )
+            _spool(spool, _normalised(chunks, listed, ids))
         with writing(ledger, run, clock()) as write:  # short: an admin's answer waits for it
             runs.require_unplanned(write)
             record_tenants(write, listed.values())
         with writing(ledger, run, clock()) as write:
             runs.require_unplanned(write)
-            staged = _stage(write, _spooled(spool), rows)
+            staged = _stage(write, _spooled(spool))
             runs.note(write, entries=staged.entries, rejected=staged.rejected)
     return staged
 
@@ -106,42 +106,43 @@ def stage_roster(
 ) -> Staged:
     """Replace the application's staged roster with rows that are at hand; it is safe to repeat.
 
-    Chunks are as `read_chunks` yields them, and `tenants` are by name. `credential_ids` maps
-    (provider, credential name) to the id at Nylas. Raises Superseded if another process staged the
+    The transaction stays open while the chunks are read, so that must not take long. Chunks are as
+    `read_chunks` yields them, and `tenants` are by name. `credential_ids` maps (provider,
+    credential name) to the id at Nylas. Raises Superseded if another process staged the
     application's roster at the same time, and any error that reading the chunks raises.
     """
-    normalise = partial(normalise_chunk, tenants=tenants, credential_ids=credential_ids)
-    with TemporaryFile() as spool:
-        rows = _spool(spool, chunks, normalise)
-        return _stage(write, _spooled(spool), rows)
+    return _stage(write, _normalised(chunks, tenants, credential_ids))
 
 
-def _spool(
-    spool: IO[bytes],
+def _normalised(
     chunks: Iterable[pd.DataFrame],
-    normalise: Callable[[pd.DataFrame], Normalised],
-) -> int:
-    """Write the chunks into the file, normalised; returns the number of rows in them."""
-    rows = 0
+    tenants: Mapping[str, Tenant],
+    credential_ids: Mapping[tuple[str, str], str],
+) -> Iterator[Part]:
     for chunk in chunks:
-        pickle.dump(normalise(chunk), spool, protocol=pickle.HIGHEST_PROTOCOL)
-        rows += len(chunk)
-    return rows
+        yield len(chunk), normalise_chunk(chunk, tenants, credential_ids)
 
 
-def _spooled(spool: IO[bytes]) -> Iterator[Normalised]:
-    """The chunks in the file, one at a time."""
+def _spool(spool: IO[bytes], parts: Iterable[Part]) -> None:
+    for part in parts:
+        pickle.dump(part, spool, protocol=pickle.HIGHEST_PROTOCOL)
+
+
+def _spooled(spool: IO[bytes]) -> Iterator[Part]:
+    """What `_spool` has written, one part at a time."""
     end = spool.tell()
     spool.seek(0)
     while spool.tell() < end:
         yield pickle.load(spool)  # noqa: S301 - this process has just written it
 
 
-def _stage(write: Writing[Run], normalised: Iterable[Normalised], read: int) -> Staged:
+def _stage(write: Writing[Run], parts: Iterable[Part]) -> Staged:
     staging.clear_roster(write)
-    for chunk in normalised:
+    read = 0
+    for rows, chunk in parts:
         staging.stage_entries(write, chunk.entries)
         staging.stage_rejects(write, chunk.rejects)
+        read += rows
     staging.analyze_roster(write)
     _reject_duplicates(write)
     staged = Staged(*staging.count_staged(write), read)
