@@ -3,11 +3,13 @@
 import datetime as dt
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sqlalchemy import create_engine, event, text
 
 from bulkgrants.errors import Misconfigured, Unavailable
 from bulkgrants.rosters.read import read_chunks
-from bulkgrants.rosters.warehouse import MOST_UNDATED, roster_days, roster_source
+from bulkgrants.rosters.warehouse import MOST_UNDATED, read_day, roster_days, roster_source
 
 ROSTER = roster_source("roster")
 JAN_30, JAN_31, FEB_1 = dt.date(2026, 1, 30), dt.date(2026, 1, 31), dt.date(2026, 2, 1)
@@ -260,6 +262,56 @@ def test_a_date_that_is_not_in_the_calendar_is_refused(postgres_url, value):
     source = roster_source(f"SELECT date '{value}' AS roster_date, 't' AS tenant, 'a' AS email")
     with pytest.raises(Misconfigured, match="not in the calendar"):
         newest_day(engine, source)
+    engine.dispose()
+
+
+def test_a_row_of_no_calendar_day_among_others_is_named(postgres_url):
+    engine = create_engine(postgres_url)
+    source = roster_source(
+        "SELECT d AS roster_date, 't' AS tenant, 'a' AS email FROM (VALUES "
+        "(timestamptz '2026-01-31 01:00+00'), ('infinity'), ('-infinity')) AS dates (d)"
+    )
+    with pytest.raises(Misconfigured, match=r'1 row \("infinity", "t", "a"\) for days after'):
+        newest_day(engine, source)
+    engine.dispose()
+
+
+DATES = st.one_of(
+    st.none(),
+    st.text(alphabet="0123- TW.", max_size=12),
+    st.integers(0, 99_999_999),
+    st.builds(
+        lambda day, form, edge: edge[0] + day.strftime(form) + edge[1],
+        st.dates(dt.date(2026, 1, 29), FEB_1),
+        st.sampled_from(["%Y-%m-%d", "%Y%m%d", "%Y-%m-%dT%H:%M", "%G-W%V-%u", "%d.%m.%Y"]),
+        st.sampled_from([("", ""), (" ", ""), ("", "  "), ("\t", ""), ("", "x")]),
+    ),
+)
+
+
+@given(dates=st.lists(DATES, max_size=8))
+@settings(deadline=None, max_examples=60)
+def test_every_row_is_read_with_one_day_or_is_undated_with_all(dates):
+    engine = create_engine("sqlite://")
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE roster (roster_date, tenant, email)"))
+        for number, date in enumerate(dates):
+            values = {"date": date, "email": str(number)}
+            connection.execute(text("INSERT INTO roster VALUES (:date, 't', :email)"), values)
+    readable = [read_day(str(date).strip(" ")) for date in dates if date is not None]
+    days = {day for day in readable if day}
+    if not days or max(days) > FEB_1:
+        return
+    assert newest_day(engine) == max(days)
+    undated, dated = set(), []
+    for day in days:
+        for chunk in read_chunks(engine, ROSTER, day):
+            if "unreadable_date" not in chunk:
+                chunk["unreadable_date"] = None
+            bad = chunk["unreadable_date"].notna()
+            undated |= set(chunk["email"][bad])
+            dated += list(chunk["email"][~bad])
+    assert sorted([*dated, *undated]) == sorted(str(number) for number in range(len(dates)))
     engine.dispose()
 
 
