@@ -124,8 +124,8 @@ def test_a_second_call_returns_the_same_plan_whatever_has_changed_meanwhile(ledg
 
 @pytest.mark.parametrize("at", ["INSERT INTO batches", "UPDATE grants", "UPDATE runs"])
 def test_a_plan_that_is_killed_leaves_nothing(ledger, at):
-    stale = grant("gone@example.com", owned=True, tenant="acme")
-    put(ledger, "grants", stale)
+    put(ledger, "grants", grant("gone@example.com", owned=True, tenant="acme"))
+    stale = granted(ledger)["gone@example.com"]
     run = ready(ledger, opened(ledger), people(5))
 
     class Killed(BaseException):
