@@ -21,6 +21,7 @@ from sqlalchemy import (
     and_,
     case,
     exists,
+    false,
     func,
     or_,
     select,
@@ -40,6 +41,7 @@ from bulkgrants.ledger.tables import (
     former_credentials,
     grants,
     rejects,
+    tenants,
 )
 from bulkgrants.model import (
     Actual,
@@ -140,6 +142,7 @@ def _rows(desired: FromClause, actual: FromClause) -> Select[tuple[object, ...]]
         actual.c.owned.label("owned"),
         actual.c.orphan_since.label("orphan_since"),
         _priority(desired, actual).label("priority"),
+        _permissions_changed(desired, actual).label("permissions_changed"),
         differs.label("differs"),
         and_(~differs, adoptable).label("adoptable"),
     ).where(or_(differs, adoptable))
@@ -170,8 +173,23 @@ def _differ(desired: FromClause, actual: FromClause) -> ColumnElement[bool]:
                     desired.c.provider == Provider.GOOGLE,
                     actual.c.scopes != desired.c.scopes,
                 ),
+                _permissions_changed(desired, actual),
             ),
         ),
+    )
+
+
+def _permissions_changed(desired: FromClause, actual: FromClause) -> ColumnElement[bool]:
+    """Whether the tenant's canary has got other permissions since the grant was authenticated.
+
+    The canary's own permissions show what the tenant's admin allows now. Never null.
+    """
+    return func.coalesce(
+        and_(
+            actual.c.scopes != desired.c.canary_scopes,
+            actual.c.updated_at < desired.c.canary_updated_at,
+        ),
+        false(),
     )
 
 
@@ -188,6 +206,7 @@ def _adoptable(desired: FromClause, actual: FromClause) -> ColumnElement[bool]:
 
 
 def _desired(run: Run) -> FromClause:
+    canary = _canaries(run)
     return _selected(
         select(
             entries.c.provider,
@@ -195,10 +214,37 @@ def _desired(run: Run) -> FromClause:
             entries.c.tenant,
             entries.c.scopes,
             entries.c.credential_id,
-        ).where(entries.c.application == run.application),
+            canary.c.scopes.label("canary_scopes"),
+            canary.c.updated_at.label("canary_updated_at"),
+        )
+        .select_from(entries.outerjoin(canary, canary.c.tenant == entries.c.tenant))
+        .where(entries.c.application == run.application),
         entries,
         run,
     ).subquery("desired")
+
+
+def _canaries(run: Run) -> FromClause:
+    """The canaries' grants of Microsoft tenants: what each tenant's admin allows."""
+    return (
+        select(tenants.c.tenant, grants.c.scopes, grants.c.updated_at)
+        .join(
+            grants,
+            and_(
+                grants.c.application == tenants.c.application,
+                grants.c.provider == tenants.c.provider,
+                grants.c.email == tenants.c.canary,
+            ),
+        )
+        .where(
+            tenants.c.application == run.application,
+            tenants.c.provider == Provider.MICROSOFT,
+            grants.c.status == GrantStatus.VALID,
+            grants.c.owned,
+            grants.c.gone_at.is_(None),
+        )
+        .subquery("canaries")
+    )
 
 
 def _actual(run: Run) -> FromClause:
@@ -214,6 +260,7 @@ def _actual(run: Run) -> FromClause:
             grants.c.blocked,
             grants.c.owned,
             grants.c.orphan_since,
+            grants.c.updated_at,
         ).where(grants.c.application == run.application, grants.c.gone_at.is_(None)),
         grants,
         run,
@@ -330,4 +377,5 @@ def _candidate(row: Row[tuple[object, ...]]) -> Candidate:
         rejected=bool(row.rejected),
         unreadable=bool(row.unreadable),
         credential_made_anew=bool(row.made_anew),
+        permissions_changed=bool(row.permissions_changed),
     )

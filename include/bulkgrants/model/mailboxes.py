@@ -150,6 +150,8 @@ class Candidate:
     """Whether the listing has an item about the mailbox that could not be read."""
     credential_made_anew: bool = False
     """Whether the grant carries the id that the wanted credential had before it was made anew."""
+    permissions_changed: bool = False
+    """Whether its Microsoft tenant's canary has got other permissions since the grant was made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +168,8 @@ class Circumstances:
     """Whether the listing has an item about the mailbox that could not be read."""
     credential_made_anew: bool = False
     """Whether the grant carries the id that the wanted credential had before it was made anew."""
+    permissions_changed: bool = False
+    """Whether its Microsoft tenant's canary has got other permissions since the grant was made."""
 
 
 class ChangeKind(StrEnum):

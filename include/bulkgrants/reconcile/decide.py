@@ -32,8 +32,9 @@ def decide(
     one that a person would have to remove. A broken grant is renewed, never deleted and made again,
     because deleting is final (docs/nylas-api.md, Grants). If its credential was deleted and made
     anew under the same name, it is renewed under the new id; while it is valid, the old credential
-    still works, so it is left alone. Raises ValueError for a mailbox that is
-    neither in the roster nor at Nylas.
+    still works, so it is left alone. A Microsoft grant carries the permissions of the day on which
+    it was authenticated; once the tenant's canary has others, it is authenticated again. Raises
+    ValueError for a mailbox that is neither in the roster nor at Nylas.
     """
     if desired is not None:
         return _with_entry(desired, actual, circumstances)
@@ -57,7 +58,8 @@ def _with_entry(
         return Skip(SkipReason.CREDENTIAL_DIFFERS, f"grant uses {actual.credential_id or 'none'}")
     if actual.status is GrantStatus.INVALID:
         return Renew(desired.tenant, desired.scopes, desired.credential_id, actual.grant_id)
-    if circumstances.provider == Provider.GOOGLE and actual.scopes != desired.scopes:
+    rescoped = circumstances.provider == Provider.GOOGLE and actual.scopes != desired.scopes
+    if rescoped or circumstances.permissions_changed:
         return Rescope(desired.tenant, desired.scopes, desired.credential_id, actual.grant_id)
     return Skip(SkipReason.EQUAL)
 

@@ -96,6 +96,7 @@ def _circumstances(
         rejected=candidate.rejected,
         unreadable=candidate.unreadable,
         credential_made_anew=candidate.credential_made_anew,
+        permissions_changed=candidate.permissions_changed,
     )
 
 

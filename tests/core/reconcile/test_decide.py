@@ -117,6 +117,12 @@ CASES = [
     ),
     (
         WANTED,
+        actual(),
+        replace(circumstances(provider="microsoft"), permissions_changed=True),
+        Rescope("acme", "mail", "cred-1", "g-1"),
+    ),
+    (
+        WANTED,
         actual(credential_id="cred-0"),
         replace(circumstances(), credential_made_anew=True),
         Skip(SkipReason.CREDENTIAL_DIFFERS, "grant uses cred-0"),
