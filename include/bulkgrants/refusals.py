@@ -415,8 +415,7 @@ NOT_SERVED = _grant(
     Refusal.NOT_SERVED,
     Actor.SETUP,
     "Every call for this mailbox has ended without an answer for days.",
-    "Ask Nylas' support, quoting the request id in the message; until it is given up, the mailbox "
-    "is tried again daily.",
+    "Ask Nylas' support, quoting the request id in the message; the mailbox is tried again daily.",
     Concerns.MAILBOX,
 )
 

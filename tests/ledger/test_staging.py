@@ -5,8 +5,8 @@ from sqlalchemy import event
 
 from bulkgrants.errors import Superseded
 from bulkgrants.ledger.rights import LEASE_TERM, writing
-from bulkgrants.ledger.staging import merge_listing
-from support.ledgers import NOW, grant, granted, opened, put
+from bulkgrants.ledger.staging import drop_doubles, merge_listing
+from support.ledgers import NOW, grant, granted, opened, put, rows
 
 LATER = NOW + LEASE_TERM / 2
 
@@ -105,3 +105,19 @@ def test_a_run_that_lost_its_lease_merges_nothing(ledger):
     with pytest.raises(Superseded), writing(ledger, late, NOW) as write:
         merge_listing(write)
     assert granted(ledger) == {}
+
+
+def test_many_grants_that_are_staged_twice_cost_no_statement_each(ledger):
+    """Once the order of a listing is seen to change, nearly all of it is read twice."""
+    listed = [staged(f"user{number}@example.com") for number in range(300)]
+    other = {**staged("user7@example.com"), "grant_id": "second", "updated_at": 9}
+    run = opened(ledger)
+    put(ledger, "observed", *listed, *listed, other)
+    statements = []
+    event.listen(ledger, "after_cursor_execute", lambda *args: statements.append(args[2]))
+    with writing(ledger, run, NOW) as write:
+        assert drop_doubles(write) == ["user7@example.com"]
+    assert len(statements) < 20
+    kept = rows(ledger, "observed")
+    assert len(kept) == 300
+    assert {row["grant_id"] for row in kept if row["email"] == "user7@example.com"} == {"second"}

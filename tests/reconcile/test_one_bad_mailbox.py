@@ -90,6 +90,30 @@ async def test_where_no_canary_can_be_asked_several_mailboxes_decide(world, mail
 
 
 @on_sqlite
+async def test_a_canary_whose_grant_cannot_be_read_is_not_asked(world):
+    join(world, "contoso")
+    canary = {"email": "canary@contoso.example.com", "provider": "microsoft"}
+    world.control.seed([canary | {"credential_id": "another", "shown": {"grant_status": "new"}}])
+    fault(world, "mailbox_error", error="consent_missing", match=only("user*"))
+    await night(world, people(8, "contoso"))
+    assert canary["email"] not in world.calls()
+
+
+@on_sqlite
+async def test_a_canary_is_asked_in_the_spelling_of_its_grant(world):
+    join(world, "contoso")
+    world.control.set_switches(email_match="exact")
+    spelled = {"email": "Canary@Contoso.example.com", "provider": "microsoft"}
+    world.control.seed([spelled | {"credential_id": world.microsoft_id}])
+    await night(world, [("contoso", "canary@contoso.example.com", None)])
+    fault(world, "mailbox_error", error="consent_missing", match=only("user*"))
+    await night(world, people(3, "contoso"))
+    canaries = [one for one in world.control.grants() if "canary" in one["email"].lower()]
+    assert [one["email"] for one in canaries] == [spelled["email"]]
+    assert world.calls()["canary@contoso.example.com"] == 1
+
+
+@on_sqlite
 async def test_a_grant_of_the_same_night_outweighs_several_refused_mailboxes(world):
     join(world, "contoso")
     canary = "canary@contoso.example.com"

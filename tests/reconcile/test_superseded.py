@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from bulkgrants.errors import Superseded
+from bulkgrants.errors import Superseded, Unavailable
 from bulkgrants.ledger import changes
 from bulkgrants.ledger.rights import LEASE_TERM, claim_batch, writing
 from bulkgrants.model import EndedAttempt, Granted, NotGranted, OpenChange, Outcome
@@ -98,6 +98,25 @@ def test_a_run_that_lost_the_lease_writes_nothing(ledger, claim, write):
     with pytest.raises(Superseded, match="no longer holds"):
         do(ledger, claim, write)
     assert {table: rows(ledger, table) for table in TABLES} == before
+
+
+def test_what_could_not_be_written_is_written_at_the_end(ledger, claim, monkeypatch):
+    """A lock that is held fails one write; what it would have said is not lost."""
+    recorder = Recorder(ledger, claim, lambda: NOW)
+    recorder.add(refused(ledger, claim))
+    fail_once = iter([Unavailable("a lock is held")])
+    real = Recorder._write
+
+    def write(self, events) -> None:
+        for error in fail_once:
+            raise error
+        real(self, events)
+
+    monkeypatch.setattr(Recorder, "_write", write)
+    with pytest.raises(Unavailable):
+        asyncio.run(recorder.flush())
+    asyncio.run(recorder.flush())
+    assert len(rows(ledger, "escrow")) == 1
 
 
 @pytest.mark.parametrize("write", LATE_WRITES)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy import (
     ColumnElement,
+    CreateTableAs,
     FromClause,
     Table,
     and_,
@@ -25,8 +26,10 @@ from sqlalchemy import (
     null,
     or_,
     select,
+    tuple_,
     update,
 )
+from sqlalchemy.schema import DropTable
 
 from bulkgrants.errors import Unavailable
 from bulkgrants.ledger.database import (
@@ -39,7 +42,14 @@ from bulkgrants.ledger.database import (
     upsert,
 )
 from bulkgrants.ledger.rights import Writing
-from bulkgrants.ledger.tables import entries, grants, observed, rejects, unreadable_grants
+from bulkgrants.ledger.tables import (
+    entries,
+    former_credentials,
+    grants,
+    observed,
+    rejects,
+    unreadable_grants,
+)
 from bulkgrants.model import (
     BatchClaim,
     Candidate,
@@ -66,6 +76,8 @@ _REJECT = (
 _DUPLICATES = (RejectReason.DUPLICATE, RejectReason.CONFLICTING_DUPLICATE)
 _AT_ONCE = 5_000
 _LONGEST_ADDRESS = 500
+_DOUBLES = "bulkgrants_doubles"
+"""The temporary table of mailboxes that are staged more than once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,22 +280,43 @@ def own(write: Writing[BatchClaim] | Writing[Hold], granted: Iterable[Owned]) ->
     )
 
 
-def may_authenticate(
-    connection: Reading, application: str, provider: str, email: str, credential_id: str
-) -> bool:
-    """Whether authenticating the mailbox cannot take over a grant that is not ours.
+def address_to_authenticate(
+    connection: Reading, run: Run, provider: str, email: str, credential_id: str
+) -> str | None:
+    """How to spell the mailbox so that authenticating it changes no grant but ours; None if it may.
 
-    It cannot if the mailbox has no grant, or one that we own under this credential.
+    It may be authenticated if the run's listing has no grant for it, or one that we own under this
+    credential, or a broken one of ours under an id that the credential had before.
     """
+    odd, former = unreadable_grants.c, former_credentials.c
+    of_the_mailbox = (odd.email == email, or_(odd.provider.is_(None), odd.provider == provider))
+    if connection.execute(
+        select(exists().where(odd.run_id == run.run_id, *of_the_mailbox))
+    ).scalar():
+        return None
+    made_anew = exists().where(
+        former.application == run.application,
+        former.provider == provider,
+        former.credential_id == grants.c.credential_id,
+    )
     row = connection.execute(
-        select(grants.c.owned, grants.c.credential_id).where(
-            grants.c.application == application,
+        select(
+            grants.c.address,
+            grants.c.owned,
+            or_(
+                grants.c.credential_id == credential_id,
+                and_(made_anew, grants.c.status == GrantStatus.INVALID),
+            ).label("ours"),
+        ).where(
+            grants.c.application == run.application,
             grants.c.provider == provider,
             grants.c.email == email,
             grants.c.gone_at.is_(None),
         )
     ).one_or_none()
-    return row is None or (bool(row.owned) and row.credential_id == credential_id)
+    if row is None:
+        return email
+    return (row.address or email) if row.owned and row.ours else None
 
 
 def known_grants(ledger: Ledger, application: str, limit: int) -> list[str]:
@@ -464,36 +497,51 @@ def drop_doubles(write: Writing[Run]) -> list[str]:
     grant (docs/nylas-api.md, Grants), but two must not make the merge fail. Returns the addresses
     of mailboxes with two grants or more.
     """
-    connection, application = write.connection, write.application
-    mine = observed.c.application == application
-    doubles = connection.execute(
-        select(observed.c.provider, observed.c.email, func.count(observed.c.grant_id.distinct()))
-        .where(mine)
-        .group_by(observed.c.provider, observed.c.email)
-        .having(func.count() > 1)
-    ).all()
-    for provider, email, _ in doubles:
-        known = and_(
-            grants.c.application == application,
-            grants.c.provider == provider,
-            grants.c.email == email,
-            grants.c.grant_id == observed.c.grant_id,
+    connection, mine = write.connection, observed.c.application == write.application
+    known = exists().where(
+        grants.c.application == write.application,
+        grants.c.provider == observed.c.provider,
+        grants.c.email == observed.c.email,
+        grants.c.grant_id == observed.c.grant_id,
+    )
+    mailbox = (observed.c.provider, observed.c.email)
+    doubled = select(*mailbox).where(mine).group_by(*mailbox).having(func.count() > 1)
+    place = func.row_number().over(
+        partition_by=mailbox,
+        order_by=(
+            known.desc(),
+            (observed.c.status == GrantStatus.VALID).desc(),
+            observed.c.updated_at.desc(),
+            observed.c.grant_id,
+        ),
+    )
+    ranked = (
+        select(*observed.c, place.label("place"))
+        .where(mine, tuple_(*mailbox).in_(doubled))
+        .subquery("ranked")
+    )
+    # kept apart for the moment: the same grant may be staged twice, in rows that do not differ
+    making = CreateTableAs(select(ranked), _DOUBLES, temporary=True)
+    doubles = making.table
+    connection.execute(DropTable(doubles, if_exists=True))
+    connection.execute(making)
+    several = (
+        select(doubles.c.email)
+        .group_by(doubles.c.provider, doubles.c.email)
+        .having(func.count(doubles.c.grant_id.distinct()) > 1)
+        .order_by(doubles.c.email)
+    )
+    found = list(connection.execute(several).scalars())
+    connection.execute(
+        delete(observed).where(
+            mine, tuple_(*mailbox).in_(select(doubles.c.provider, doubles.c.email))
         )
-        this = and_(mine, observed.c.provider == provider, observed.c.email == email)
-        best = connection.execute(
-            select(observed)
-            .where(this)
-            .order_by(
-                exists().where(known).desc(),
-                (observed.c.status == GrantStatus.VALID).desc(),
-                observed.c.updated_at.desc(),
-                observed.c.grant_id,
-            )
-            .limit(1)
-        ).one()
-        connection.execute(delete(observed).where(this))
-        connection.execute(observed.insert().values(**best._mapping))  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
-    return sorted(email for _, email, grants_ in doubles if grants_ > 1)
+    )
+    columns = [column.name for column in observed.c]
+    best = select(*(doubles.c[name] for name in columns)).where(doubles.c.place == 1)
+    connection.execute(observed.insert().from_select(columns, best))
+    connection.execute(DropTable(doubles))
+    return found
 
 
 def follow_aliases(write: Writing[Run]) -> int:

@@ -411,7 +411,8 @@ escrow = Table(
            comment="When the first of those refusals was, or since when it gets no answer."),
     Column("due_at", Moment,
            comment="When it may be tried again: after 6 hours, 12 hours, then daily. Null once it "
-                   "is given up, after 28 days, if the mailbox itself is the reason."),
+                   "is given up: after 14 refusals and 28 days, if the mailbox itself is the "
+                   "reason."),
     comment="Mailboxes that were refused; all others come before them. A row is deleted when a "
             "change succeeds, when the mailbox is as the roster asks or leaves the roster, and "
             "when its tenant becomes ready or its credential's secret changes. It does not count "

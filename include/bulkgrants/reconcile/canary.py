@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import asyncio
 from enum import StrEnum
+from functools import partial
 
 from bulkgrants.errors import Refused, Retriable
 from bulkgrants.ledger import changes
 from bulkgrants.ledger.database import Ledger, reading
 from bulkgrants.ledger.onboarding import last_answered_probe, read_onboarding, record_probe
-from bulkgrants.ledger.rights import writing
-from bulkgrants.ledger.staging import Owned, may_authenticate, own
+from bulkgrants.ledger.rights import confirm_claim, writing
+from bulkgrants.ledger.staging import Owned, address_to_authenticate, own
 from bulkgrants.ledger.tenants import credential_ids
-from bulkgrants.model import BatchClaim, Grant, Onboarding, Probed, ProbeOutcome
+from bulkgrants.model import BatchClaim, Grant, Onboarding, Probed, ProbeOutcome, Run
 from bulkgrants.nylas.calls import Call, authenticate
-from bulkgrants.nylas.sending import AsyncSender
+from bulkgrants.nylas.sending import AsyncSender, Condition, only_while
 from bulkgrants.ports import Clock
 from bulkgrants.refusals import Refusal
 from bulkgrants.text import bounded, missing_scopes, split_scopes
@@ -69,13 +70,14 @@ async def consent_of(
     )
     if known is not None:
         return _shown(known)
-    onboarding, call = await asyncio.to_thread(_call, ledger, claim.application, tenant)
+    onboarding, call = await asyncio.to_thread(_call, ledger, claim.run, tenant)
     if call is None:
         return Consent.UNASKABLE
     every = tuple(split_scopes(onboarding.required))
     grant: Grant | None = None
     try:
-        grant = await sender.send(call)  # once: the batch goes on without a slow answer
+        with only_while(Condition(partial(confirm_claim, ledger, claim), _nothing)):
+            grant = await sender.send(call)  # once: the batch goes on without a slow answer
     except Refused as error:
         message = bounded(error, _LONGEST_MESSAGE)
         probed = Probed(ProbeOutcome.REFUSED, every, message, error.known)
@@ -98,8 +100,13 @@ def _shown(probed: Probed) -> Consent:
     return Consent.UNANSWERED
 
 
-def _call(ledger: Ledger, application: str, tenant: str) -> tuple[Onboarding, Call[Grant] | None]:
+def _nothing() -> None:
+    """The canary may be asked whatever happens to other tenants meanwhile."""
+
+
+def _call(ledger: Ledger, run: Run, tenant: str) -> tuple[Onboarding, Call[Grant] | None]:
     """The canary's authentication, or None if it must not be sent: its grant may not be ours."""
+    application = run.application
     onboarding = read_onboarding(ledger, application, tenant)
     provider, email = onboarding.provider, onboarding.canary
     with reading(ledger) as connection:
@@ -108,9 +115,10 @@ def _call(ledger: Ledger, application: str, tenant: str) -> tuple[Onboarding, Ca
         )
         if not email or credential_id is None:
             return onboarding, None
-        if not may_authenticate(connection, application, provider, email, credential_id):
-            return onboarding, None
-    return onboarding, authenticate(provider, email, credential_id, onboarding.scopes)
+        address = address_to_authenticate(connection, run, provider, email, credential_id)
+    if address is None:
+        return onboarding, None
+    return onboarding, authenticate(provider, address, credential_id, onboarding.scopes)
 
 
 def _record(

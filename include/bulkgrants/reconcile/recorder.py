@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from bulkgrants.errors import Unavailable
 from bulkgrants.ledger import changes
 from bulkgrants.ledger.database import Ledger
 from bulkgrants.ledger.onboarding import lose_consent
@@ -90,9 +91,9 @@ class Recorder:
         events, self._events = self._events, []
         task = asyncio.create_task(asyncio.to_thread(self._write, events))
         try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            await task
+            await _to_its_end(task)
+        except Unavailable:
+            self._events = [*events, *self._events]  # written again at the end
             raise
 
     def _write(self, events: list[Event]) -> None:
@@ -113,6 +114,15 @@ class Recorder:
             self._logged_at = time.monotonic()
             size = self._claim.last_seq - self._claim.first_seq + 1
             _log.info("Batch %d: %d of up to %d changes done", self._claim.batch, self._done, size)
+
+
+async def _to_its_end(task: asyncio.Task[None]) -> None:
+    """Await the task, even if the present one is cancelled meanwhile."""
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
 
 
 def _leave_alone(write: Writing[BatchClaim], events: Sequence[Event]) -> list[str]:
