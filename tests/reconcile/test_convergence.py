@@ -7,7 +7,7 @@ import os
 from collections import Counter
 from datetime import timedelta
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import insert
 
@@ -266,6 +266,14 @@ def judge(lives: World, roster) -> None:
 
 
 @settings(max_examples=WORLDS, **fresh)
+@example(
+    Drawn(
+        {},
+        [({"a@example.com": MAIL}, [])],
+        {"a@example.com": "unavailable"},
+        steps=[8760] * 4 + [-8760] * 6,
+    )
+)
 @given(world=drawn)
 def test_any_world_comes_to_rest_as_the_roster_asks(make_ledger, world):
     engine = make_ledger()

@@ -63,8 +63,9 @@ def after_silence(one: NotServed, before: EscrowRecord | None) -> EscrowRecord:
     """The record of a mailbox that was not served; it stays due.
 
     A record that counts is kept: it says why the mailbox was refused, or since when it is silent.
+    One of a time to come was written by a clock that was ahead; the silence begins anew.
     """
-    if before is not None and _counts(before, one):
+    if before is not None and before.first_refused_at <= one.at and _counts(before, one):
         return before
     return _record(one, refusals=0, since=one.at, due_at=one.at)
 
