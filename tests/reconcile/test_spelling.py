@@ -94,7 +94,8 @@ async def test_an_alias_and_its_primary_address_may_both_be_in_the_roster(world)
     alias, primary = "sales@acme.example.com", "ann@acme.example.com"
     world.control.set_aliases({alias: primary})
     roster = [("acme", alias, None), ("acme", primary, None)]
-    await world.reconcile(roster)
+    first = await world.reconcile(roster)
+    assert (first.counts["granted"], first.counts["verified"]) == (2, 2)
     for _ in range(2):
         world.now += timedelta(days=1)
         report = await world.reconcile(roster)

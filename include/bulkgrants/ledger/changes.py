@@ -524,12 +524,12 @@ _MADE_CHANGE = (
 )
 
 
-def made_changes(write: Writing[Run], grant_ids: Collection[str]) -> dict[str, MadeChange]:
-    """The run's changes that made these grants, by grant id."""
+def made_changes(write: Writing[Run], grant_ids: Collection[str]) -> list[MadeChange]:
+    """The run's changes that made these grants; an alias and its primary address share one."""
     rows = write.connection.execute(
         select(*_MADE_CHANGE).where(_made_by(write.right), changes.c.grant_id.in_(list(grant_ids)))
     ).mappings()
-    return {row["grant_id"]: MadeChange(**row) for row in rows}
+    return [MadeChange(**row) for row in rows]
 
 
 def doubted_changes(ledger: Ledger, run: Run, limit: int) -> tuple[int, list[MadeChange]]:

@@ -93,16 +93,11 @@ async def _ask(
 
 
 def _compare(ledger: Ledger, run: Run, shown: Iterable[ListedGrant], clock: Clock) -> None:
-    grants = [item for item in shown if isinstance(item, Grant)]
+    grants = {item.grant_id: item for item in shown if isinstance(item, Grant)}
     with writing(ledger, run, clock()) as write:
-        made = changes.made_changes(write, [grant.grant_id for grant in grants])
+        made = changes.made_changes(write, grants)
         changes.record_verified(
-            write,
-            [
-                change.seq
-                for grant in grants
-                if (change := made.get(grant.grant_id)) and _agrees(change, grant)
-            ],
+            write, [change.seq for change in made if _agrees(change, grants[change.grant_id])]
         )
 
 

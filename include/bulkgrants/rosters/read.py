@@ -59,7 +59,8 @@ def read_roster(
     not in the tenants table, Unavailable if the roster has no row for the run's day, Superseded if
     the run is already planned or has lost its lease.
     """
-    listed = {tenant.tenant: tenant for tenant in read_tenants(warehouse, tenants)}
+    with keeping(ledger, run):
+        listed = {tenant.tenant: tenant for tenant in read_tenants(warehouse, tenants)}
     require_known(run.selection.tenants, listed.values(), tenants)
     with writing(ledger, run, clock()) as write:
         runs.require_unplanned(write)
