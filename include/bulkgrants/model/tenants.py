@@ -7,9 +7,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from bulkgrants.refusals import KnownError, consent_error
+from bulkgrants.text import bounded, missing_scopes, split_scopes
 
 COMMON = "common"
 """The Microsoft tenant of a credential to which the admin of any organisation can consent."""
+_LONGEST_MESSAGE = 1000
+"""Characters; enough for a whole error message with the request id at its end."""
 DEFAULT_GRACE = timedelta(days=7)
 """The grace of a tenant whose row in the tenants table does not set one."""
 
@@ -247,3 +250,25 @@ class Probed:
     """What a refusal means; None if nothing was refused."""
     rest: timedelta = timedelta()
     """How long the other side asked us to wait."""
+
+    @classmethod
+    def granted(cls, required: str, carried: str) -> Probed:
+        """The answer was a grant that carries these canonical scopes."""
+        missing = missing_scopes(required, carried)
+        return cls(ProbeOutcome.PARTIAL if missing else ProbeOutcome.GRANTED, missing)
+
+    @classmethod
+    def refused(cls, required: str, said: object, known: KnownError) -> Probed:
+        """The answer was a refusal, which says `said`."""
+        return cls(ProbeOutcome.REFUSED, *_without_grant(required, said), known)
+
+    @classmethod
+    def unserved(cls, required: str, said: object, after: float | None) -> Probed:
+        """There was no answer; the other side asked us to wait `after` seconds, if it did."""
+        rest = timedelta(seconds=after or 0)
+        return cls(ProbeOutcome.UNSERVED, *_without_grant(required, said), rest=rest)
+
+
+def _without_grant(required: str, said: object) -> tuple[tuple[str, ...], str]:
+    """The scopes that are missing, which are all, and the message."""
+    return tuple(split_scopes(required)), bounded(said, _LONGEST_MESSAGE)

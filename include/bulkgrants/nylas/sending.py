@@ -210,8 +210,8 @@ class Condition:
 
     confirm: Callable[[], None]
     """Asks the ledger for the right to send; called in a thread, shortly before the slot."""
-    check: Callable[[], None]
-    """Called in the slot, just before the call leaves; must be quick."""
+    check: Callable[[], None] | None = None
+    """Called in the slot, just before the call leaves; must be quick. None checks nothing."""
 
 
 _condition: ContextVar[Condition | None] = ContextVar("condition", default=None)
@@ -252,7 +252,8 @@ class Pacer(AsyncSender):
     async def send(self, call: Call[T]) -> T:
         """Wait for a slot, then send once. Raises what the inner sender and `only_while` raise."""
         await self._wait()
-        if (condition := _condition.get()) is not None:
+        condition = _condition.get()
+        if condition is not None and condition.check is not None:
             condition.check()
         try:
             return await self._sender.send(call)

@@ -20,7 +20,7 @@ from bulkgrants.nylas.sending import Sender
 from bulkgrants.onboarding.canary import Approach, approach, grants_of, made_since
 from bulkgrants.ports import Chance, Clock
 from bulkgrants.refusals import Concerns, Refusal
-from bulkgrants.text import bounded, missing_scopes, split_scopes
+from bulkgrants.text import bounded
 
 FIRST_WAIT = timedelta(seconds=10)
 """The shortest wait between two probes."""
@@ -37,8 +37,6 @@ HOPELESS = frozenset(
     }
 )
 """Refusals that waiting does not help: a person has to change something first."""
-_LONGEST_MESSAGE = 1000
-"""Characters; enough for a whole error message with the request id at its end."""
 _WHERE = {
     Provider.MICROSOFT: (
         "Add them to the Azure app as application permissions of Microsoft Graph, have the admin "
@@ -160,7 +158,6 @@ def probe(
     """
     credential_id = _credential_id(ledger, onboarding)
     keep_hold(ledger, onboarding.held_by(run_key), clock())
-    every = tuple(split_scopes(onboarding.required))
     before = Approach(onboarding.scopes, owned=False)
     grant: Grant | None = None
     try:
@@ -169,15 +166,11 @@ def probe(
             authenticate(onboarding.provider, onboarding.canary, credential_id, before.scopes)
         )
     except Refused as error:
-        message = bounded(error, _LONGEST_MESSAGE)
-        probed = Probed(ProbeOutcome.REFUSED, every, message, error.known)
+        probed = Probed.refused(onboarding.required, error, error.known)
     except Retriable as error:
-        message, rest = bounded(error, _LONGEST_MESSAGE), timedelta(seconds=error.after or 0)
-        probed = Probed(ProbeOutcome.UNSERVED, every, message, rest=rest)
+        probed = Probed.unserved(onboarding.required, error, error.after)
     else:
-        missing = missing_scopes(onboarding.required, grant.scopes)
-        outcome = ProbeOutcome.PARTIAL if missing else ProbeOutcome.GRANTED
-        probed = Probed(outcome, missing)
+        probed = Probed.granted(onboarding.required, grant.scopes)
     # checked again: while the call was under way, another run may have taken over
     with writing(ledger, onboarding.held_by(run_key), clock()) as write:
         records.record_probe(write, onboarding.tenant, onboarding.canary, probed)

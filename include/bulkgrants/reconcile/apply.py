@@ -43,7 +43,7 @@ from bulkgrants.model import (
 from bulkgrants.nylas.calls import authenticate
 from bulkgrants.nylas.sending import AsyncSender, Condition, next_delay, only_while
 from bulkgrants.ports import Clock
-from bulkgrants.reconcile.canary import Consent, consent_of, has_lost_consent
+from bulkgrants.reconcile.canary import ConsentSeen, consent_of, has_lost_consent
 from bulkgrants.reconcile.recorder import (
     Lost,
     Quarantined,
@@ -336,10 +336,10 @@ class _Worker:
         verdict = self._asking[tenant] = asyncio.Event()
         try:
             seen = await consent_of(self._ledger, self._sender, self._claim, tenant, self._clock)
-            if seen is Consent.MISSING:
+            if seen is ConsentSeen.MISSING:
                 self._refusals.lost(tenant)
                 self._recorder.add(Lost(tenant))
-            elif seen is not Consent.HONOURED:
+            elif seen is not ConsentSeen.HONOURED:
                 self._refusals.quarantined[tenant] = message
                 self._quarantine(tenant, message)
         finally:

@@ -22,14 +22,12 @@ from bulkgrants.nylas.calls import Call, authenticate
 from bulkgrants.nylas.sending import AsyncSender, Condition, only_while
 from bulkgrants.ports import Clock
 from bulkgrants.refusals import Refusal
-from bulkgrants.text import bounded, missing_scopes, split_scopes
 
 SEVERAL = 3
 """This many refused mailboxes may speak for a tenant whose canary cannot be asked."""
-_LONGEST_MESSAGE = 1000
 
 
-class Consent(StrEnum):
+class ConsentSeen(StrEnum):
     """What is known about a tenant's consent."""
 
     HONOURED = "honoured"
@@ -50,8 +48,8 @@ async def has_lost_consent(
     tenant's last grant. Raises Superseded, and the Fatal errors of the sender.
     """
     seen = await consent_of(ledger, sender, claim, tenant, clock)
-    if seen is not Consent.UNASKABLE:
-        return seen is Consent.MISSING
+    if seen is not ConsentSeen.UNASKABLE:
+        return seen is ConsentSeen.MISSING
     refused = await asyncio.to_thread(
         changes.unconsented_since_last_grant, ledger, claim.application, tenant, clock()
     )
@@ -60,7 +58,7 @@ async def has_lost_consent(
 
 async def consent_of(
     ledger: Ledger, sender: AsyncSender, claim: BatchClaim, tenant: str, clock: Clock
-) -> Consent:
+) -> ConsentSeen:
     """What the canary shows; a probe that was answered during this run is not repeated.
 
     Raises Superseded, and the Fatal errors of the sender.
@@ -72,36 +70,29 @@ async def consent_of(
         return _shown(known)
     onboarding, call = await asyncio.to_thread(_call, ledger, claim.run, tenant)
     if call is None:
-        return Consent.UNASKABLE
-    every = tuple(split_scopes(onboarding.required))
+        return ConsentSeen.UNASKABLE
     grant: Grant | None = None
     try:
-        with only_while(Condition(partial(confirm_claim, ledger, claim), _nothing)):
+        with only_while(Condition(partial(confirm_claim, ledger, claim))):
             grant = await sender.send(call)  # once: the batch goes on without a slow answer
     except Refused as error:
-        message = bounded(error, _LONGEST_MESSAGE)
-        probed = Probed(ProbeOutcome.REFUSED, every, message, error.known)
+        probed = Probed.refused(onboarding.required, error, error.known)
     except Retriable as error:
-        probed = Probed(ProbeOutcome.UNSERVED, every, bounded(error, _LONGEST_MESSAGE))
+        probed = Probed.unserved(onboarding.required, error, error.after)
     else:
-        missing = missing_scopes(onboarding.required, grant.scopes)
-        probed = Probed(ProbeOutcome.PARTIAL if missing else ProbeOutcome.GRANTED, missing)
+        probed = Probed.granted(onboarding.required, grant.scopes)
     await asyncio.to_thread(_record, ledger, claim, onboarding, probed, grant, clock)
     return _shown(probed)
 
 
-def _shown(probed: Probed) -> Consent:
+def _shown(probed: Probed) -> ConsentSeen:
     if probed.outcome is ProbeOutcome.GRANTED:
-        return Consent.HONOURED
+        return ConsentSeen.HONOURED
     if probed.outcome is ProbeOutcome.PARTIAL:
-        return Consent.MISSING
+        return ConsentSeen.MISSING
     if probed.known is not None and probed.known.refusal is Refusal.CONSENT_MISSING:
-        return Consent.MISSING
-    return Consent.UNANSWERED
-
-
-def _nothing() -> None:
-    """The canary may be asked whatever happens to other tenants meanwhile."""
+        return ConsentSeen.MISSING
+    return ConsentSeen.UNANSWERED
 
 
 def _call(ledger: Ledger, run: Run, tenant: str) -> tuple[Onboarding, Call[Grant] | None]:
