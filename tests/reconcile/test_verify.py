@@ -7,8 +7,10 @@ import pytest
 
 from bulkgrants.errors import Superseded, Unavailable
 from bulkgrants.ledger.rights import LEASE_TERM
+from bulkgrants.ledger.runs import read_run
 from bulkgrants.model import Selection
 from bulkgrants.reconcile.apply import apply_batch
+from bulkgrants.reconcile.report import close_run
 from bulkgrants.reconcile.verify import verify
 from support.batches import fake_plan, people, planned
 from support.fakes import FakeNylas
@@ -63,6 +65,35 @@ async def test_more_changes_than_are_asked_for_one_by_one_wait_for_the_listing(w
     assert await world.verify(run) == {"verified": 60}
     assert world.pauses == [30.0]
     assert world.control.requests_by_route()["GET /v3/grants/{grant_id}"] <= 20
+
+
+async def test_what_is_never_asked_for_is_not_called_drift(make_ledger, monkeypatch):
+    monkeypatch.setattr("bulkgrants.reconcile.verify.ASK_AT_MOST", 10)
+    engine, run, made = fake_plan(make_ledger, people(60))
+    nylas = FakeNylas()
+    await apply_batch(engine, nylas, run, *made.batches, clock=lambda: NOW)
+    nylas.hidden.update(nylas.grants)
+    for email in list(nylas.grants)[:12]:
+        del nylas.grants[email]
+    found = await verify(engine, nylas, run, clock=lambda: NOW, pause=at_once)
+    assert found["drift"] == 12, "each was asked for"
+    assert found["unchecked"] == 60 - 12 - found["verified"] > 0
+    assert found["verified"] >= 18, "drift takes nobody's place"
+    report = close_run(engine, read_run(engine, run.run_id), NOW)
+    assert report.counts["unchecked"] == found["unchecked"]
+    assert "Applied, but not read back" in report.markdown
+
+
+@pytest.mark.parametrize("shown", [0, 3])
+async def test_a_page_that_is_short_by_mistake_is_not_the_end(make_ledger, shown):
+    engine, run, made = fake_plan(make_ledger, people(40))
+    nylas = FakeNylas(limit_max=10)
+    await apply_batch(engine, nylas, run, *made.batches, clock=lambda: NOW)
+    mistakes = {10: shown}
+    nylas.cut = lambda offset: mistakes.pop(offset, None)
+    nylas.calls.clear()
+    assert await verify(engine, nylas, run, clock=lambda: NOW, pause=at_once) == {"verified": 40}
+    assert not [label for label in nylas.calls if label.startswith("GET /v3/grants/")]
 
 
 @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)

@@ -45,7 +45,7 @@ def test_a_grant_is_made_listed_and_renewed_under_one_id(sender, authenticate, c
     assert made.credential_id == credential_id
     listed = sender.send(calls.list_grants(email="ann@acme.example"))
     assert listed.items == (made,)
-    assert listed.is_last
+    assert listed.is_short
     again = sender.send(authenticate(scopes=f"{CALENDAR} {MAIL}"))
     assert again.grant_id == made.grant_id
     assert again.scopes == f"{CALENDAR} {MAIL}"
@@ -63,7 +63,7 @@ def test_pages_are_read_to_the_end_in_order_of_creation(sender):
         page = sender.send(calls.list_grants(offset=offset))
         seen += page.items
         offset += len(page.items)
-        if page.is_last:
+        if page.is_short:
             break
     assert len({grant.grant_id for grant in seen}) == len(seen) == 450
     assert [grant.created_at for grant in seen] == sorted(grant.created_at for grant in seen)

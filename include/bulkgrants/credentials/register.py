@@ -147,9 +147,10 @@ def _credentials(sender: Sender, provider: Provider) -> Iterator[Credential]:
         page = sender.send(list_credentials(provider, offset=len(seen)))
         fresh = [one for one in page.items if one.credential_id not in seen]
         yield from fresh
-        if page.is_last:
-            return
         if not fresh:
+            # a page in the middle may be short by mistake, and a second credential cannot be undone
+            if page.is_short:
+                return
             raise Unavailable(
                 f"Nylas returned a page of {provider} credentials that it had returned before; "
                 "the listing cannot be read to the end."

@@ -33,6 +33,8 @@ class RunRows:
     """tenant, email, reason, message"""
     drift: Sequence[Row[*tuple[object, ...]]]
     """tenant, email, kind"""
+    unchecked: Sequence[Row[*tuple[object, ...]]]
+    """tenant, email, kind"""
     held: Sequence[Row[*tuple[object, ...]]]
     """tenant, email, grant_id"""
     skipped: Sequence[Row[*tuple[object, ...]]]
@@ -86,6 +88,7 @@ def run_rows(connection: Reading, run: Run, limit: int) -> RunRows:
         return connection.execute(query.limit(limit)).all()
 
     odd = unreadable_grants.c
+    read_back = select(*who, changes.c.kind).where(mine).order_by(changes.c.seq)
     not_granted = changes.c.outcome.in_((Outcome.REFUSED, Outcome.SKIPPED))
     return RunRows(
         lost_consent=rows(
@@ -105,11 +108,8 @@ def run_rows(connection: Reading, run: Run, limit: int) -> RunRows:
             .where(mine, changes.c.outcome.in_(MADE.values()), changes.c.reason != "")
             .order_by(changes.c.seq)
         ),
-        drift=rows(
-            select(*who, changes.c.kind)
-            .where(mine, changes.c.verified == Verification.DRIFT)
-            .order_by(changes.c.seq)
-        ),
+        drift=rows(read_back.where(changes.c.verified == Verification.DRIFT)),
+        unchecked=rows(read_back.where(changes.c.verified == Verification.UNCHECKED)),
         held=rows(
             select(*who, changes.c.grant_id)
             .where(mine, changes.c.state == ChangeState.HELD)

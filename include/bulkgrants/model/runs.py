@@ -185,3 +185,5 @@ class Verification(StrEnum):
     VERIFIED = "verified"
     DRIFT = "drift"
     """The grant is missing, or differs from the change."""
+    UNCHECKED = "unchecked"
+    """The listing does not show it as it was made, and too many others had to be asked for."""

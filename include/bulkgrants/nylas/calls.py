@@ -87,8 +87,11 @@ class Page(Generic[T]):
     """The page size that Nylas applied, which may be less than the one asked for."""
 
     @property
-    def is_last(self) -> bool:
-        """Whether this is the last page. It is judged by its size: there is no total or cursor."""
+    def is_short(self) -> bool:
+        """Whether it has fewer items than it may have, as the last page of a listing has.
+
+        There is no total and no cursor, and a page in the middle may be short by mistake.
+        """
         return len(self.items) < self.limit
 
 

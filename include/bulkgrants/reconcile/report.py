@@ -130,6 +130,11 @@ def _lists(connection: Reading, run: Run) -> list[tuple[str, tuple[str, ...], li
             [tuple(row) for row in rows.drift],
         ),
         (
+            "Applied, but not read back: no listing shows them, and they are too many to ask for",
+            ("tenant", "mailbox", "change"),
+            [tuple(row) for row in rows.unchecked],
+        ),
+        (
             "Owned orphans past their grace: held, nothing is deleted",
             ("tenant", "mailbox", "grant"),
             [tuple(row) for row in rows.held],

@@ -94,6 +94,19 @@ def test_a_credential_is_found_on_any_page():
     assert find_credential(Script(answer), Provider.GOOGLE, "n-450") is None
 
 
+@pytest.mark.parametrize("shown", [1, 120])
+def test_a_page_that_is_short_by_mistake_hides_no_credential(shown):
+    every = [Credential(f"c-{number}", f"n-{number}", None) for number in range(300)]
+    sizes = iter([shown])
+
+    def page(call, _):
+        start = int(call.query["offset"])
+        return Page(tuple(every[start : start + next(sizes, 200)]), 200)
+
+    found = find_credential(Script(page), Provider.GOOGLE, "n-299")
+    assert found == every[-1]
+
+
 def test_a_listing_that_repeats_a_page_ends_with_an_error():
     page = Page(tuple(Credential(f"c-{i}", f"n-{i}", None) for i in range(200)), 200)
     with pytest.raises(Unavailable, match="returned before"):

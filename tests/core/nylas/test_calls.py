@@ -232,7 +232,7 @@ def test_an_item_that_is_not_a_grant_at_all_does_not_cost_the_page(item):
     page = read(calls.list_grants(), {"data": [item, GRANT], "limit": 2})
     assert isinstance(page.items[0], UnreadableGrant)
     assert page.items[1] == grant_of(GRANT)
-    assert not page.is_last
+    assert not page.is_short
 
 
 @pytest.mark.parametrize("value", [None, "2026-01-01", True, -1, 10**30, 1.5])
@@ -256,7 +256,7 @@ def test_an_authentication_with_an_unknown_status_is_not_asked_for_again(status)
 def test_a_page_is_never_taken_to_be_larger_than_was_asked_for():
     """Otherwise a full page would look short."""
     page = read(calls.list_grants(limit=2), {"data": [GRANT, GRANT], "limit": 1000})
-    assert not page.is_last
+    assert not page.is_short
 
 
 def test_one_grant_is_read_by_its_id():
@@ -281,15 +281,15 @@ def test_a_body_that_is_not_a_json_object_is_refused(body):
 
 def test_a_page_shorter_than_the_limit_applied_is_the_last():
     call = calls.list_grants(limit=200)
-    assert read(call, {"data": [GRANT], "limit": 200}).is_last
-    assert not read(call, {"data": [GRANT] * 10, "limit": 10}).is_last
+    assert read(call, {"data": [GRANT], "limit": 200}).is_short
+    assert not read(call, {"data": [GRANT] * 10, "limit": 10}).is_short
     assert read(call, {"data": [], "limit": 200}).items == ()
 
 
 def test_the_requested_limit_counts_if_the_answer_does_not_have_one():
     call = calls.list_grants(limit=2)
-    assert read(call, {"data": [GRANT]}).is_last
-    assert not read(call, {"data": [GRANT, GRANT], "limit": 0}).is_last
+    assert read(call, {"data": [GRANT]}).is_short
+    assert not read(call, {"data": [GRANT, GRANT], "limit": 0}).is_short
 
 
 @pytest.mark.parametrize("data", [None, {}, "text", [1], [None]])
