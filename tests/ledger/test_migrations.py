@@ -46,6 +46,7 @@ ADDED = {
     "0006": {"runs": {"listing_note": ""}},
     "0007": {"consents": {"key_id": "", "asked_by": ""}},
     "0008": {"observed": {"address": ""}, "grants": {"address": ""}},
+    "0009": {"observed": {"alias_of": None}, "grants": {"alias_of": None}},
 }
 """The values of older rows in the new columns of each revision."""
 

@@ -18,7 +18,7 @@ from bulkgrants.ledger.database import open_ledger
 from bulkgrants.ledger.onboarding import read_onboarding
 from bulkgrants.ledger.rights import HOLD_TERM, answering, claim_batch, release_hold, writing
 from bulkgrants.ledger.tables import tenants
-from bulkgrants.ledger.tenants import record_credential, write_settings
+from bulkgrants.ledger.tenants import left_alone, record_credential, standings, write_settings
 from bulkgrants.ledger.upgrade import upgrade
 from bulkgrants.model import (
     Awaiting,
@@ -332,6 +332,19 @@ def test_being_ready_ends_a_quarantine(ledger):
     ready(ledger)
     found = row(ledger)
     assert (found["quarantined_until"], found["quarantine_reason"]) == (None, "")
+
+
+@pytest.mark.parametrize(("hours", "counts"), [(0, False), (1, True), (6, True), (7, False)])
+def test_a_quarantine_counts_for_its_six_hours_and_not_once_a_clock_was_ahead(
+    ledger, hours, counts
+):
+    listed(ledger, "acme")
+    until = NOW + timedelta(hours=hours)
+    change(ledger, quarantined_until=until, quarantine_reason="no delegation")
+    quarantined, _ = left_alone(ledger, APPLICATION, NOW)
+    assert ("acme" in quarantined) is counts
+    with ledger.connect() as connection:
+        assert standings(connection, APPLICATION)["acme"].is_quarantined(NOW) is counts
 
 
 def test_another_applications_tenant_of_the_same_name_is_not_changed(ledger):

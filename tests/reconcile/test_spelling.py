@@ -6,7 +6,6 @@ import pytest
 from sqlalchemy import update
 
 from bulkgrants.ledger.tables import grants
-from bulkgrants.model import Selection
 from reconcile.conftest import MAIL
 
 SPELLINGS = {
@@ -55,53 +54,6 @@ async def test_an_answer_with_another_grant_is_reported_and_not_repeated(world):
     assert second.counts["unchanged"] == 1
     assert "1 mailboxes have two grants or more" in second.markdown
     assert "ann.bee@acme.example.com" in second.markdown
-
-
-@pytest.mark.parametrize("mailbox", [None, "sales@acme.example.com"])
-async def test_an_alias_has_the_grant_of_its_primary_address(world, mailbox):
-    alias, primary = "sales@acme.example.com", "ann@acme.example.com"
-    world.control.set_aliases({alias: primary})
-    roster = [("acme", alias, None)]
-    first = await world.reconcile(roster)
-    assert (first.counts["granted"], first.counts["another_address"]) == (1, 1)
-    assert "the roster may name an alias of it" in first.markdown
-    selection = Selection(mailbox=mailbox)
-    for _ in range(2):
-        world.now += timedelta(days=1)
-        report = await world.reconcile(roster, selection=selection)
-        assert report.counts["unchanged"] == 1
-        assert report.counts["foreign"] == 0
-        assert "another_address" not in report.counts
-    assert world.calls() == {alias: 1}
-    [row] = world.rows("grants")
-    assert (row["email"], row["address"], row["owned"]) == (alias, primary, True)
-
-
-async def test_an_alias_is_renewed_by_the_address_that_its_grant_has(world):
-    alias, primary = "sales@acme.example.com", "ann@acme.example.com"
-    world.control.set_aliases({alias: primary})
-    await world.reconcile([("acme", alias, None)])
-    [grant] = world.control.grants()
-    world.control.change_grant(grant["id"], grant_status="invalid")
-    world.now += timedelta(days=1)
-    report = await world.reconcile([("acme", alias, None)])
-    assert report.counts["renewed"] == report.counts["verified"] == 1
-    assert "another_address" not in report.counts
-    assert world.calls() == {alias: 1, primary: 1}
-
-
-async def test_an_alias_and_its_primary_address_may_both_be_in_the_roster(world):
-    alias, primary = "sales@acme.example.com", "ann@acme.example.com"
-    world.control.set_aliases({alias: primary})
-    roster = [("acme", alias, None), ("acme", primary, None)]
-    first = await world.reconcile(roster)
-    assert (first.counts["granted"], first.counts["verified"]) == (2, 2)
-    for _ in range(2):
-        world.now += timedelta(days=1)
-        report = await world.reconcile(roster)
-        assert report.counts["unchanged"] == 2
-    assert world.calls() == {alias: 1, primary: 1}
-    assert len({row["grant_id"] for row in world.rows("grants")}) == 1
 
 
 async def test_an_address_that_cannot_be_stored_is_not_kept(world):

@@ -532,15 +532,23 @@ def made_changes(write: Writing[Run], grant_ids: Collection[str]) -> list[MadeCh
     return [MadeChange(**row) for row in rows]
 
 
-def doubted_changes(ledger: Ledger, run: Run, limit: int) -> tuple[int, list[MadeChange]]:
-    """How many changes were made and are not verified yet, and the first `limit` of them."""
+def doubted_changes(
+    ledger: Ledger, run: Run, asked: Collection[int], limit: int
+) -> tuple[int, list[MadeChange]]:
+    """How many changes were made and are not verified yet, and `limit` of them.
+
+    The changes whose seq is in `asked` come first, so that each is asked for again.
+    """
     doubted = and_(_made_by(run), changes.c.verified.is_(None))
     with reading(ledger) as connection:
         count = connection.execute(
             select(func.count()).select_from(changes).where(doubted)
         ).scalar_one()
         rows = connection.execute(
-            select(*_MADE_CHANGE).where(doubted).order_by(changes.c.seq).limit(limit)
+            select(*_MADE_CHANGE)
+            .where(doubted)
+            .order_by(changes.c.seq.not_in(asked), changes.c.seq)
+            .limit(limit)
         ).mappings()
         return count, [MadeChange(**row) for row in rows]
 
@@ -557,13 +565,16 @@ def record_verified(write: Writing[Run], numbers: Iterable[int]) -> None:
         )
 
 
-def conclude_verification(write: Writing[Run]) -> Counter[str]:
-    """Record changes without a result as drift; returns how many changes have each result."""
+def conclude_verification(write: Writing[Run], asked: Collection[int]) -> Counter[str]:
+    """Record a result for the changes without one; returns how many changes have each result.
+
+    Those whose seq is in `asked` have drifted. The others were not asked for, so they are
+    unchecked.
+    """
     made = _made_by(write.right)
+    drifted = case((changes.c.seq.in_(asked), Verification.DRIFT), else_=Verification.UNCHECKED)
     write.connection.execute(
-        update(changes)
-        .where(made, changes.c.verified.is_(None))
-        .values(verified=Verification.DRIFT)
+        update(changes).where(made, changes.c.verified.is_(None)).values(verified=drifted)
     )
     rows = write.connection.execute(
         select(changes.c.verified, func.count()).where(made).group_by(changes.c.verified)

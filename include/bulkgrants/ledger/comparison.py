@@ -14,7 +14,6 @@ from typing import TypeAlias
 
 from sqlalchemy import (
     ColumnElement,
-    CreateTableAs,
     FromClause,
     Select,
     Table,
@@ -29,9 +28,9 @@ from sqlalchemy import (
     union_all,
 )
 from sqlalchemy.engine import Row
-from sqlalchemy.schema import DropTable
 
 from bulkgrants.ledger.changes import in_escrow
+from bulkgrants.ledger.database import temporary_table
 from bulkgrants.ledger.rights import Writing
 from bulkgrants.ledger.staging import unreadable_grant
 from bulkgrants.ledger.tables import (
@@ -99,13 +98,10 @@ def compared(write: Writing[Run]) -> Iterator[Compared]:
     postgresql = connection.dialect.name == "postgresql"
     for setting in _ROOM if postgresql else ():
         connection.execute(text(setting))
-    making = CreateTableAs(_join(run, full=postgresql), _NAME, temporary=True)
-    connection.execute(DropTable(making.table, if_exists=True))
-    connection.execute(making)
-    if postgresql:
-        connection.execute(text(f"ANALYZE {_NAME}"))
-    yield making.table
-    connection.execute(DropTable(making.table))
+    with temporary_table(connection, _NAME, _join(run, full=postgresql)) as table:
+        if postgresql:
+            connection.execute(text(f"ANALYZE {_NAME}"))
+        yield table
 
 
 def _join(run: Run, *, full: bool) -> Select[tuple[object, ...]]:
@@ -141,6 +137,7 @@ def _rows(desired: FromClause, actual: FromClause) -> Select[tuple[object, ...]]
         actual.c.blocked.label("blocked"),
         actual.c.owned.label("owned"),
         actual.c.orphan_since.label("orphan_since"),
+        actual.c.alias_of.label("alias_of"),
         _priority(desired, actual).label("priority"),
         _permissions_changed(desired, actual).label("permissions_changed"),
         differs.label("differs"),
@@ -261,6 +258,7 @@ def _actual(run: Run) -> FromClause:
             grants.c.owned,
             grants.c.orphan_since,
             grants.c.updated_at,
+            grants.c.alias_of,
         ).where(grants.c.application == run.application, grants.c.gone_at.is_(None)),
         grants,
         run,
@@ -326,6 +324,7 @@ def _query(run: Run, compared: Table) -> Select[tuple[object, ...]]:
             and_(compared.c.grant_id.is_not(None), named_in_a_reject).label("rejected"),
             unreadable_grant(run.run_id, compared).label("unreadable"),
             _made_anew(run, compared).label("made_anew"),
+            _shared_with(run, compared).label("shared_with"),
         )
         .select_from(compared.join(escrow, refused, isouter=True))
         .where(compared.c.differs)
@@ -354,6 +353,36 @@ def _made_anew(run: Run, compared: Table) -> ColumnElement[bool]:
     )
 
 
+def _shared_with(run: Run, compared: Table) -> ColumnElement[str]:
+    """The mailbox whose entry decides about the grant, if it is not this one; otherwise null.
+
+    Nylas answers an alias with the grant of its primary address. If several mailboxes have one
+    grant, the primary address comes first, then the aliases in their order. A mailbox without an
+    entry comes last.
+    """
+    same = (
+        grants.c.application == run.application,
+        grants.c.provider == compared.c.provider,
+        grants.c.grant_id == compared.c.grant_id,
+        grants.c.gone_at.is_(None),
+        exists().where(
+            entries.c.application == grants.c.application,
+            entries.c.provider == grants.c.provider,
+            entries.c.email == grants.c.email,
+        ),
+    )
+    primary = select(grants.c.email).where(*same, grants.c.email == compared.c.alias_of)
+    first_alias = select(func.min(grants.c.email)).where(
+        *same,
+        grants.c.alias_of == func.coalesce(compared.c.alias_of, compared.c.email),
+        or_(
+            ~compared.c.has_entry,
+            and_(compared.c.alias_of.is_not(None), grants.c.email < compared.c.email),
+        ),
+    )
+    return func.coalesce(primary.scalar_subquery(), first_alias.scalar_subquery())
+
+
 def _candidate(row: Row[tuple[object, ...]]) -> Candidate:
     return Candidate(
         provider=row.provider,
@@ -378,4 +407,5 @@ def _candidate(row: Row[tuple[object, ...]]) -> Candidate:
         unreadable=bool(row.unreadable),
         credential_made_anew=bool(row.made_anew),
         permissions_changed=bool(row.permissions_changed),
+        shared_with=row.shared_with,
     )

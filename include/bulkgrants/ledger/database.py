@@ -19,12 +19,14 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    CreateTableAs,
     DateTime,
     Engine,
     ExceptionContext,
     Integer,
     Interval,
     MetaData,
+    Select,
     String,
     Table,
     Text,
@@ -41,6 +43,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Dialect
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.schema import DropTable
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from bulkgrants.errors import Misconfigured, Unavailable
@@ -58,7 +61,7 @@ Reading: TypeAlias = Connection
 Upsert: TypeAlias = "postgresql.Insert | sqlite.Insert"
 Cell: TypeAlias = "str | int | float | bool | None"
 
-REVISION = "0008"
+REVISION = "0009"
 """The newest migration; this code needs a ledger at this revision."""
 
 _BUSY_MS = 60_000
@@ -360,6 +363,16 @@ def upsert(connection: Connection, table: Table) -> Upsert:
     if connection.dialect.name == "postgresql":
         return postgresql.insert(table)
     return sqlite.insert(table)
+
+
+@contextmanager
+def temporary_table(connection: Connection, name: str, query: Select[Any]) -> Iterator[Table]:
+    """The query's rows in a temporary table, which exists for the block."""
+    making = CreateTableAs(query, name, temporary=True)
+    connection.execute(DropTable(making.table, if_exists=True))
+    connection.execute(making)
+    yield making.table
+    connection.execute(DropTable(making.table))
 
 
 def insert_unless_there(connection: Connection, table: Table) -> Upsert:

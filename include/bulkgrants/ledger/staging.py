@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy import (
     ColumnElement,
-    CreateTableAs,
     FromClause,
     Table,
     and_,
@@ -29,7 +28,6 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.schema import DropTable
 
 from bulkgrants.errors import Unavailable
 from bulkgrants.ledger.database import (
@@ -39,6 +37,7 @@ from bulkgrants.ledger.database import (
     insert_frame,
     insert_rows,
     reading,
+    temporary_table,
     upsert,
 )
 from bulkgrants.ledger.rights import Writing
@@ -60,6 +59,7 @@ from bulkgrants.model import (
     Run,
     UnreadableGrant,
 )
+from bulkgrants.text import address_key
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,17 +67,15 @@ if TYPE_CHECKING:
 _KEY = ("application", "provider", "email")
 _SEEN = (
     *("grant_id", "status", "scopes", "credential_id", "blocked", "created_at", "updated_at"),
-    "address",
+    *("address", "alias_of"),
 )
-_COMPARED = ("grant_id", "status", "scopes", "credential_id", "blocked", "updated_at", "address")
+_COMPARED = tuple(name for name in _SEEN if name != "created_at")
 _REJECT = (
     *("run_id", "row_number", "tenant", "email", "provider", "mailbox", "reason", "sentence"),
 )
 _DUPLICATES = (RejectReason.DUPLICATE, RejectReason.CONFLICTING_DUPLICATE)
 _AT_ONCE = 5_000
 _LONGEST_ADDRESS = 500
-_DOUBLES = "bulkgrants_doubles"
-"""The temporary table of mailboxes that are staged more than once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +262,7 @@ def own(write: Writing[BatchClaim] | Writing[Hold], granted: Iterable[Owned]) ->
             "created_at": one.grant.created_at,
             "updated_at": one.grant.updated_at,
             "address": _spelling(one.grant, one.email),
+            "alias_of": alias_of(one.grant, one.email),
             "owned": one.owned,
             "tenant": one.tenant,
             "orphan_since": None,
@@ -331,16 +330,6 @@ def known_grants(ledger: Ledger, application: str, limit: int) -> list[str]:
         return list(rows.scalars())
 
 
-@dataclass(frozen=True, slots=True)
-class KnownGrant:
-    """A mailbox and the grant that the ledger knows for it."""
-
-    provider: str
-    email: str
-    """Normalised."""
-    grant_id: str
-
-
 def wanted_credentials(write: Writing[Run]) -> frozenset[str]:
     """The ids of the credentials that the staged roster asks for."""
     mine = entries.c.application == write.application
@@ -402,13 +391,21 @@ def count_unreadable(write: Writing[Run]) -> int:
     ).scalar_one()
 
 
-def listing_row(application: str, grant: Grant, email: str) -> tuple[Cell, ...]:
-    """A listed grant as a row of `observed`; `email` is normalised."""
+def listing_row(
+    application: str, grant: Grant, email: str, alias_of: str | None = None
+) -> tuple[Cell, ...]:
+    """A listed grant as a row of `observed`; the addresses are normalised."""
     return (
         application, grant.grant_id, grant.provider, email, grant.status, grant.scopes,
         grant.credential_id, grant.blocked, grant.created_at, grant.updated_at,
-        _spelling(grant, email),
+        _spelling(grant, email), alias_of,
     )  # fmt: skip
+
+
+def alias_of(grant: Grant, email: str) -> str | None:
+    """The mailbox that the grant is listed under, normalised; None if that is `email` itself."""
+    listed_under = address_key(grant.email)
+    return None if listed_under in {"", email} else listed_under
 
 
 def _spelling(grant: Grant, email: str) -> str:
@@ -521,75 +518,23 @@ def drop_doubles(write: Writing[Run]) -> list[str]:
         .subquery("ranked")
     )
     # kept apart for the moment: the same grant may be staged twice, in rows that do not differ
-    making = CreateTableAs(select(ranked), _DOUBLES, temporary=True)
-    doubles = making.table
-    connection.execute(DropTable(doubles, if_exists=True))
-    connection.execute(making)
-    several = (
-        select(doubles.c.email)
-        .group_by(doubles.c.provider, doubles.c.email)
-        .having(func.count(doubles.c.grant_id.distinct()) > 1)
-        .order_by(doubles.c.email)
-    )
-    found = list(connection.execute(several).scalars())
-    connection.execute(
-        delete(observed).where(
-            mine, tuple_(*mailbox).in_(select(doubles.c.provider, doubles.c.email))
+    with temporary_table(connection, "bulkgrants_doubles", select(ranked)) as doubles:
+        several = (
+            select(doubles.c.email)
+            .group_by(doubles.c.provider, doubles.c.email)
+            .having(func.count(doubles.c.grant_id.distinct()) > 1)
+            .order_by(doubles.c.email)
         )
-    )
-    columns = [column.name for column in observed.c]
-    best = select(*(doubles.c[name] for name in columns)).where(doubles.c.place == 1)
-    connection.execute(observed.insert().from_select(columns, best))
-    connection.execute(DropTable(doubles))
-    return found
-
-
-def follow_aliases(write: Writing[Run]) -> int:
-    """Stage our grants that are listed under other addresses under their mailboxes too.
-
-    Nylas may answer an alias with the grant of its primary address, and lists it there. Its id
-    tells that it is the same grant. The row of the other address is dropped unless the roster asks
-    for that address too. Returns by how much the number of staged rows has grown.
-    """
-    connection, application = write.connection, write.application
-    ours = connection.execute(
-        select(grants.c.email.label("alias"), *observed.c)
-        .join_from(
-            grants,
-            observed,
-            and_(
-                observed.c.application == grants.c.application,
-                observed.c.provider == grants.c.provider,
-                observed.c.grant_id == grants.c.grant_id,
-            ),
-        )
-        .where(_unlisted(write.right), grants.c.owned)
-    ).all()
-    if not ours:
-        return 0
-    rows = []
-    for row in ours:
-        values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
-        alias = values.pop("alias")
-        rows.append(values | {"address": row.address or row.email, "email": alias})
-    entry = exists().where(
-        entries.c.application == observed.c.application,
-        entries.c.provider == observed.c.provider,
-        entries.c.email == observed.c.email,
-    )
-    dropped = 0
-    for provider, email, grant_id in {(one.provider, one.email, one.grant_id) for one in ours}:
-        dropped += connection.execute(
+        found = list(connection.execute(several).scalars())
+        connection.execute(
             delete(observed).where(
-                observed.c.application == application,
-                observed.c.provider == provider,
-                observed.c.email == email,
-                observed.c.grant_id == grant_id,
-                ~entry,
+                mine, tuple_(*mailbox).in_(select(doubles.c.provider, doubles.c.email))
             )
-        ).rowcount
-    connection.execute(observed.insert(), rows)
-    return len(rows) - dropped
+        )
+        columns = [column.name for column in observed.c]
+        best = select(*(doubles.c[name] for name in columns)).where(doubles.c.place == 1)
+        connection.execute(observed.insert().from_select(columns, best))
+    return found
 
 
 def _count_observed(write: Writing[Run]) -> int:
@@ -603,7 +548,7 @@ def _count_observed(write: Writing[Run]) -> int:
 def _mark_gone(write: Writing[Run]) -> None:
     write.connection.execute(
         update(grants)
-        .where(_unlisted(write.right))
+        .where(unlisted(write.right))
         .values(gone_at=literal(write.now, grants.c.gone_at.type))
     )
 
@@ -618,7 +563,7 @@ def _alive(run: Run) -> ColumnElement[bool]:
     )
 
 
-def _unlisted(run: Run) -> ColumnElement[bool]:
+def unlisted(run: Run) -> ColumnElement[bool]:
     """Those of them that no item of the listing can be about."""
     odd = unreadable_grants.c
     listed = exists().where(*(observed.c[name] == grants.c[name] for name in _KEY))
@@ -638,31 +583,7 @@ def count_unlisted(write: Writing[Run]) -> tuple[int, int]:
             select(func.count()).select_from(grants).where(condition)
         ).scalar_one()
 
-    return count(_unlisted(write.right)), count(_alive(write.right))
-
-
-def unlisted_to_ask_for(write: Writing[Run], limit: int) -> tuple[int, list[KnownGrant]]:
-    """How many grants must be asked for before they are called gone, and the first `limit`.
-
-    They are those that we own and those whose mailbox has an entry: a Create would re-authenticate
-    a foreign grant under our credential if the listing had only missed it.
-    """
-    entry = exists().where(
-        entries.c.application == grants.c.application,
-        entries.c.provider == grants.c.provider,
-        entries.c.email == grants.c.email,
-    )
-    asked = and_(_unlisted(write.right), or_(grants.c.owned, entry))
-    count = write.connection.execute(
-        select(func.count()).select_from(grants).where(asked)
-    ).scalar_one()
-    rows = write.connection.execute(
-        select(grants.c.provider, grants.c.email, grants.c.grant_id)
-        .where(asked)
-        .order_by(grants.c.provider, grants.c.email)
-        .limit(limit)
-    )
-    return count, [KnownGrant(*row) for row in rows]
+    return count(unlisted(write.right)), count(_alive(write.right))
 
 
 def forget_orphans(write: Writing[Run]) -> None:

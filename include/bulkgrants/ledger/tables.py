@@ -20,6 +20,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 from bulkgrants.ledger.database import ID, Exact, Moment, added_text, metadata
@@ -335,6 +336,7 @@ observed = Table(
     Column("updated_at", BigInteger, nullable=False,
            comment="When it was last authenticated; Unix seconds."),
     added_text("address", "As in `grants`."),
+    Column("alias_of", Exact, comment="As in `grants`."),
     Index(None, "application", "provider", "email"),
     comment="The listing of grants that was read last, replaced by the next. Unlogged on "
             "PostgreSQL: empty after a crash of the server.",
@@ -384,6 +386,12 @@ grants = Table(
     added_text("address",
                "The address as Nylas writes it, which is sent when it is authenticated again; "
                "empty if it is the same as `email`."),
+    Column("alias_of", Exact,
+           comment="The mailbox that Nylas lists the grant under, if this one is another address "
+                   "of it; otherwise null."),
+    Index("ix_grants_alias_of", "application", "provider", "alias_of",
+          postgresql_where=text("alias_of IS NOT NULL"),
+          sqlite_where=text("alias_of IS NOT NULL")),
     comment="The application's grants, one row for each mailbox. A grant that is missing from a "
             "listing is kept as gone until you delete the row.",
 )
@@ -451,8 +459,9 @@ changes = Table(
     Column("message", Text, nullable=False, default="",
            comment="The reason in a sentence, at most 400 characters; empty without a reason."),
     Column("verified", String(10),
-           comment="What reading back showed: `verified` or `drift`. Null before that, and if "
-                   "nothing was made."),
+           comment="What reading back showed: `verified`, `drift`, or `unchecked` if the listing "
+                   "did not show it and it was not asked for. Null before that, and if nothing "
+                   "was made."),
     Column("done_at", Moment, comment="When it was done; null before that."),
     Column("grant_updated_at", BigInteger,
            comment="When Nylas authenticated the grant, in Unix seconds; null if nothing was "
@@ -471,7 +480,7 @@ skips = Table(
     Column("reason", String(40), nullable=False,
            comment="The first that applies of `tenant_disabled`, `grant_blocked`, "
                    "`grant_unreadable`, `awaiting_consent`, `awaiting_propagation`, "
-                   "`tenant_quarantined`, `given_up`, `in_escrow`, "
+                   "`tenant_quarantined`, `given_up`, `in_escrow`, `grant_shared`, "
                    "`credential_not_registered`, `credential_differs`, `roster_row_rejected` "
                    "and `in_grace`."),
     Column("detail", Text, nullable=False, default="",

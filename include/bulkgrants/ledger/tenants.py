@@ -23,6 +23,7 @@ from bulkgrants.ledger.rights import Writing
 from bulkgrants.ledger.tables import consents, credentials, escrow, former_credentials, tenants
 from bulkgrants.model import (
     COMMON,
+    QUARANTINE,
     Anew,
     Awaiting,
     BatchClaim,
@@ -254,19 +255,26 @@ def left_alone(
                 tenants.c.tenant,
                 tenants.c.awaiting,
                 tenants.c.quarantine_reason,
-                func.coalesce(tenants.c.quarantined_until > now, false()).label("quarantined"),
+                # as `Standing.is_quarantined`
+                func.coalesce(
+                    and_(
+                        tenants.c.quarantined_until > now,
+                        tenants.c.quarantined_until <= now + QUARANTINE,
+                    ),
+                    false(),
+                ).label("quarantined"),
             ).where(tenants.c.application == application)
         ).all()
     quarantined = {row.tenant: row.quarantine_reason for row in rows if row.quarantined}
     return quarantined, {row.tenant: Awaiting(row.awaiting) for row in rows if row.awaiting}
 
 
-def quarantine(write: Writing[BatchClaim], tenant: str, *, until: datetime, reason: str) -> None:
-    """Leave one tenant alone until then; other tenants are not affected."""
+def quarantine(write: Writing[BatchClaim], tenant: str, reason: str) -> None:
+    """Leave one tenant alone for the time of a quarantine; other tenants are not affected."""
     write.connection.execute(
         update(tenants)
         .where(tenants.c.application == write.application, tenants.c.tenant == tenant)
-        .values(quarantined_until=until, quarantine_reason=reason)
+        .values(quarantined_until=write.now + QUARANTINE, quarantine_reason=reason)
     )
 
 

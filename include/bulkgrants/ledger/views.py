@@ -255,7 +255,8 @@ VIEWS: dict[str, View] = {
             "reason": "The `reason` of `changes`, `skips` or `rejects`; empty if all went well.",
             "message": "The reason in a sentence, which may quote an address; may be empty.",
             "verified": (
-                "What reading back showed: `verified` or `drift`; null if nothing was read back."
+                "What reading back showed: `verified`, `drift` or `unchecked`; null if nothing was "
+                "read back."
             ),
             "happened_at": (
                 "When the change was done; if it was not, when the plan was made; for a rejected "

@@ -43,6 +43,7 @@ from bulkgrants.model.runs import (
 from bulkgrants.model.tenants import (
     COMMON,
     DEFAULT_GRACE,
+    QUARANTINE,
     Anew,
     Awaiting,
     Consent,
@@ -65,6 +66,7 @@ __all__ = [
     "COMMON",
     "DEFAULT_GRACE",
     "MADE",
+    "QUARANTINE",
     "Actual",
     "Anew",
     "AttemptEnd",

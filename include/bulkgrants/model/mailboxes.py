@@ -152,6 +152,8 @@ class Candidate:
     """Whether the grant carries the id that the wanted credential had before it was made anew."""
     permissions_changed: bool = False
     """Whether its Microsoft tenant's canary has got other permissions since the grant was made."""
+    shared_with: str | None = None
+    """The mailbox whose entry decides about the grant, if several have it and this one does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +172,8 @@ class Circumstances:
     """Whether the grant carries the id that the wanted credential had before it was made anew."""
     permissions_changed: bool = False
     """Whether its Microsoft tenant's canary has got other permissions since the grant was made."""
+    shared_with: str | None = None
+    """The mailbox whose entry decides about the grant, if several have it and this one does not."""
 
 
 class ChangeKind(StrEnum):
@@ -237,6 +241,7 @@ class SkipReason(StrEnum):
     CREDENTIAL_DIFFERS = "credential_differs"
     IN_ESCROW = "in_escrow"
     GIVEN_UP = "given_up"
+    GRANT_SHARED = "grant_shared"
     ROSTER_ROW_REJECTED = "roster_row_rejected"
     FOREIGN = "foreign"
     IN_GRACE = "in_grace"

@@ -14,6 +14,8 @@ COMMON = "common"
 _LONGEST_MESSAGE = 1000
 """Characters; enough for a whole error message with the request id at its end."""
 DEFAULT_GRACE = timedelta(days=7)
+QUARANTINE = timedelta(hours=6)
+"""How long a tenant that was refused as a whole is left alone."""
 """The grace of a tenant whose row in the tenants table does not set one."""
 
 
@@ -91,6 +93,12 @@ class Standing:
     quarantined_until: datetime | None
     quarantine_reason: str
     grace: timedelta
+
+    def is_quarantined(self, now: datetime) -> bool:
+        """Whether it is in quarantine."""
+        # a time further away was written by a clock that was ahead
+        until = self.quarantined_until
+        return until is not None and now < until <= now + QUARANTINE
 
 
 @dataclass(frozen=True, slots=True)

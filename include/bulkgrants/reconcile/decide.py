@@ -49,6 +49,8 @@ def _with_entry(
     obstacle = _obstacle(actual, circumstances)
     if obstacle is not None:
         return obstacle
+    if circumstances.shared_with is not None:
+        return _shared(circumstances.shared_with)
     if desired.credential_id is None:
         return Skip(SkipReason.CREDENTIAL_NOT_REGISTERED)
     if actual is None:
@@ -77,7 +79,7 @@ def _obstacle(actual: Actual | None, circumstances: Circumstances) -> Skip | Non
         return Skip(SkipReason.AWAITING_CONSENT)
     if standing.awaiting is Awaiting.PROPAGATION:
         return Skip(SkipReason.AWAITING_PROPAGATION)
-    if standing.quarantined_until is not None and now < standing.quarantined_until:
+    if standing.quarantined_until is not None and standing.is_quarantined(now):
         detail = f"until {_moment(standing.quarantined_until)}: {standing.quarantine_reason}"
         return Skip(SkipReason.TENANT_QUARANTINED, detail)
     if escrow is not None and escrow.due_at is None:
@@ -99,10 +101,16 @@ def _without_entry(actual: Actual, circumstances: Circumstances) -> Change | Ski
         return Skip(SkipReason.FOREIGN)
     if not circumstances.standing.enabled:
         return Skip(SkipReason.TENANT_DISABLED)
+    if circumstances.shared_with is not None:
+        return _shared(circumstances.shared_with)
     grace_ends = (actual.orphan_since or circumstances.now) + circumstances.standing.grace
     if circumstances.now < grace_ends:
         return Skip(SkipReason.IN_GRACE, f"until {_moment(grace_ends)}")
     return Revoke(actual.grant_id)
+
+
+def _shared(mailbox: str) -> Skip:
+    return Skip(SkipReason.GRANT_SHARED, f"it has the grant of {mailbox}, whose row counts")
 
 
 def _moment(moment: datetime) -> str:
@@ -111,6 +119,8 @@ def _moment(moment: datetime) -> str:
 
 def is_new_orphan(candidate: Candidate) -> bool:
     """Whether this is the first plan that finds the mailbox's grant without an entry."""
-    if candidate.desired is not None or candidate.actual is None or candidate.rejected:
+    if candidate.desired is not None or candidate.actual is None:
+        return False
+    if candidate.rejected or candidate.shared_with is not None:
         return False
     return candidate.actual.orphan_since is None

@@ -11,8 +11,9 @@ from http import HTTPStatus
 from typing import TypeAlias
 
 from bulkgrants.errors import RequestRefused, Unavailable
-from bulkgrants.ledger import staging
+from bulkgrants.ledger import missing, staging
 from bulkgrants.ledger.database import Cell, Ledger
+from bulkgrants.ledger.missing import KnownGrant
 from bulkgrants.ledger.rights import writing
 from bulkgrants.ledger.runs import note, require_unplanned
 from bulkgrants.model import Grant, Provider, Run, UnreadableGrant
@@ -88,10 +89,10 @@ async def observe(
             "table unreadable_grants says what is wrong with each.",
             listed.unreadable,
         )
-    listed, missing = await asyncio.to_thread(_missing, ledger, run, listed, may_vanish, clock)
+    listed, to_ask = await asyncio.to_thread(_missing, ledger, run, listed, may_vanish, clock)
     waiting = _Staging(listed)
-    for first in range(0, len(missing), ASK_AT_MOST):
-        block = missing[first : first + ASK_AT_MOST]
+    for first in range(0, len(to_ask), ASK_AT_MOST):
+        block = to_ask[first : first + ASK_AT_MOST]
         found = await look_up(sender, [one.grant_id for one in block])
         there = [one for one in block if found[one.grant_id] is not None]
         _log.info("Asked for %d grants that were not listed; %d exist", len(block), len(there))
@@ -105,7 +106,7 @@ async def observe(
 
 def _missing(
     ledger: Ledger, run: Run, listed: Listed, may_vanish: int, clock: Clock
-) -> tuple[Listed, list[staging.KnownGrant]]:
+) -> tuple[Listed, list[KnownGrant]]:
     """The known grants that are not listed and must be asked for. Raises Unavailable.
 
     Those that are listed under another address are staged under their mailboxes before.
@@ -114,20 +115,19 @@ def _missing(
         require_unplanned(write)
         staging.require_listing(write, listed.staged)
         unlisted, known = staging.count_unlisted(write)
-        if unlisted:
-            grown = staging.follow_aliases(write)
-            listed = replace(listed, staged=listed.staged + grown)
-            unlisted, known = staging.count_unlisted(write)
-        at_most = max(FEWEST_VANISHED, known // VANISHED_SHARE, may_vanish)
-        if unlisted > at_most and run.selection.mailbox is None:
-            raise _too_many(unlisted, f"the {known} grants that the ledger knows", at_most)
         if not unlisted:
             return listed, []
-        at_most = max(ASK_AT_MOST, may_vanish)
-        count, missing = staging.unlisted_to_ask_for(write, at_most)
-        if count > at_most:
-            raise _too_many(count, "the grants that we own or want", at_most)
-    return listed, missing
+        with missing.unlisted_grants(write) as lacking:
+            grown = missing.follow_aliases(write, lacking)
+            unlisted = missing.count(write, lacking)
+            at_most = max(FEWEST_VANISHED, known // VANISHED_SHARE, may_vanish)
+            if unlisted > at_most and run.selection.mailbox is None:
+                raise _too_many(unlisted, f"the {known} grants that the ledger knows", at_most)
+            at_most = max(ASK_AT_MOST, may_vanish)
+            count, to_ask = missing.to_ask_for(write, lacking, at_most)
+            if count > at_most:
+                raise _too_many(count, "the grants that we own or want", at_most)
+    return replace(listed, staged=listed.staged + grown), to_ask
 
 
 def _too_many(unlisted: int, of: str, at_most: int) -> Unavailable:
@@ -213,11 +213,12 @@ class _Staging:
             return grant
         return replace(grant, credential_id=other)
 
-    def keep(self, application: str, known: staging.KnownGrant, found: ListedGrant | None) -> None:
+    def keep(self, application: str, known: KnownGrant, found: ListedGrant | None) -> None:
         """Take up a known grant that was not listed, but exists: its id says that it is the one."""
         if isinstance(found, Grant):
             row = self._settled(replace(found, provider=known.provider))
-            self.rows.append(staging.listing_row(application, row, known.email))
+            listed_under = staging.alias_of(found, known.email)
+            self.rows.append(staging.listing_row(application, row, known.email, listed_under))
         elif found is not None:
             odd = replace(found, grant_id=known.grant_id, provider=known.provider)
             self.odd.append((odd, known.email))
@@ -345,7 +346,7 @@ async def _ahead(
     The total is unknown, so pages are requested until one comes back short; pages after it are
     dropped. The number of pages requested at once grows, so that a short list costs few calls.
     """
-    if before.is_last:
+    if before.is_short:
         return
     stride = before.limit - 1
     under_way: deque[tuple[int, asyncio.Task[_Page]]] = deque()
@@ -359,7 +360,7 @@ async def _ahead(
             here, task = under_way.popleft()
             page = await task
             yield here, page
-            if page.is_last:
+            if page.is_short:
                 return
             wide = min(2 * wide, _IN_FLIGHT)
     finally:

@@ -97,6 +97,7 @@ def _circumstances(
         unreadable=candidate.unreadable,
         credential_made_anew=candidate.credential_made_anew,
         permissions_changed=candidate.permissions_changed,
+        shared_with=candidate.shared_with,
     )
 
 

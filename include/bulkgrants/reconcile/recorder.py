@@ -7,7 +7,6 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
 from bulkgrants.errors import Unavailable
 from bulkgrants.ledger import changes
@@ -28,8 +27,6 @@ from bulkgrants.model import (
 from bulkgrants.ports import Clock
 from bulkgrants.reconcile.escrow import after_refusal, after_silence, silent_for_too_long
 
-QUARANTINE = timedelta(hours=6)
-"""How long a tenant is left alone before its mailboxes are tried again."""
 _WRITE_EVERY = 0.25
 _LOG_EVERY = 10.0
 _log = logging.getLogger(__name__)
@@ -133,7 +130,7 @@ def _leave_alone(write: Writing[BatchClaim], events: Sequence[Event]) -> list[st
         return []
     lock_tenants(write.connection, write.application, {*losing, *reasons})
     for tenant, reason in reasons.items():
-        quarantine(write, tenant, until=write.now + QUARANTINE, reason=reason)
+        quarantine(write, tenant, reason)
     return lose_consent(write, sorted(losing))
 
 

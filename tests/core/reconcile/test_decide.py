@@ -111,6 +111,24 @@ CASES = [
     ),
     (
         WANTED,
+        actual(scopes="calendar"),
+        replace(circumstances(), shared_with="ann@a.com"),
+        Skip(SkipReason.GRANT_SHARED, "it has the grant of ann@a.com, whose row counts"),
+    ),
+    (
+        WANTED,
+        actual(blocked=True),
+        replace(circumstances(), shared_with="ann@a.com"),
+        Skip(SkipReason.GRANT_BLOCKED),
+    ),
+    (
+        None,
+        actual(orphan_since=NOW - timedelta(days=8)),
+        replace(circumstances(), shared_with="ann@a.com"),
+        Skip(SkipReason.GRANT_SHARED, "it has the grant of ann@a.com, whose row counts"),
+    ),
+    (
+        WANTED,
         actual(credential_id="cred-0", status=GrantStatus.INVALID),
         replace(circumstances(), credential_made_anew=True),
         Renew("acme", "mail", "cred-1", "g-1"),
@@ -153,6 +171,12 @@ CASES = [
     ),
     (WANTED, None, circumstances(quarantined_until=NOW), Create("acme", "mail", "cred-1")),
     (WANTED, None, circumstances(quarantined_until=BEFORE), Create("acme", "mail", "cred-1")),
+    (
+        WANTED,
+        None,
+        circumstances(quarantined_until=NOW + timedelta(hours=6, seconds=1)),
+        Create("acme", "mail", "cred-1"),
+    ),
     (
         WANTED,
         None,
@@ -308,3 +332,4 @@ def test_only_a_grant_without_an_entry_or_a_reject_can_be_a_new_orphan(
 ):
     candidate = Candidate("google", "ann@acme.example", "acme", desired, found, None, rejected)
     assert is_new_orphan(candidate) is new
+    assert not is_new_orphan(replace(candidate, shared_with="sales@acme.example"))
