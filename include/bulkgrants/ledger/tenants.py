@@ -259,7 +259,7 @@ def left_alone(
                 func.coalesce(
                     and_(
                         tenants.c.quarantined_until > now,
-                        tenants.c.quarantined_until <= now + QUARANTINE,
+                        tenants.c.quarantined_until <= now + 2 * QUARANTINE,
                     ),
                     false(),
                 ).label("quarantined"),

@@ -174,7 +174,7 @@ CASES = [
     (
         WANTED,
         None,
-        circumstances(quarantined_until=NOW + timedelta(hours=6, seconds=1)),
+        circumstances(quarantined_until=NOW + timedelta(hours=12, seconds=1)),
         Create("acme", "mail", "cred-1"),
     ),
     (
