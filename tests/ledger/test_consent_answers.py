@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event, update
 
-from bulkgrants.ledger.onboarding import ATTEMPTS_FOR_ONE, STRAY_ATTEMPTS, answer_consent
+from bulkgrants.ledger.consents import ATTEMPTS_FOR_ONE, STRAY_ATTEMPTS, answer_consent
 from bulkgrants.ledger.rights import answering
 from bulkgrants.ledger.tables import consents, credentials, tenants
 from bulkgrants.model import ConsentStatus, OAuthError

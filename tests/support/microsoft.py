@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import httpx
 from sqlalchemy import insert, update
 
-from bulkgrants.ledger import onboarding
+from bulkgrants.ledger import consents, onboarding
 from bulkgrants.ledger.rights import Writing, answering, release_hold, writing
 from bulkgrants.ledger.tables import credentials, tenants
 from bulkgrants.ledger.tenants import record_credential, write_settings
@@ -91,7 +91,7 @@ def consent(world, name: str) -> None:
     with held(world, name) as write:
         consent_id = ask(world, write)
     with answering(world.engine) as connection:
-        onboarding.answer_consent(connection, consent_id, ConsentStatus.GIVEN, world.now)
+        consents.answer_consent(connection, consent_id, ConsentStatus.GIVEN, world.now)
         onboarding.consented(connection, APPLICATION, name, world.now)
 
 
@@ -105,7 +105,7 @@ def held(world, name: str) -> Iterator[Writing[Hold]]:
 
 
 def ask(world, write: Writing[Hold]) -> int:
-    return onboarding.request_consent(
+    return consents.request_consent(
         write,
         credential_id=world.microsoft_id,
         microsoft_tenant="common",

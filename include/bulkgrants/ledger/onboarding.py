@@ -1,4 +1,4 @@
-"""The ledger's records of onboarding: each tenant's steps, its consents, and its probes."""
+"""The ledger's records of onboarding: each tenant's steps, and the probes of its canary."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     and_,
-    delete,
     exists,
     func,
     insert,
@@ -21,10 +20,10 @@ from sqlalchemy import (
 from sqlalchemy.engine import Row
 
 from bulkgrants.errors import Misconfigured
+from bulkgrants.ledger.consents import lose_consents
 from bulkgrants.ledger.database import Ledger, Reading, brief, reading
 from bulkgrants.ledger.rights import HOLD_TERM, Writing, is_unheld
 from bulkgrants.ledger.tables import (
-    consent_attempts,
     consents,
     credentials,
     grants,
@@ -36,11 +35,9 @@ from bulkgrants.model import (
     Actual,
     Awaiting,
     BatchClaim,
-    Consent,
     ConsentStatus,
     GrantStatus,
     Hold,
-    OAuthError,
     Onboarding,
     Probed,
     ProbeOutcome,
@@ -51,16 +48,10 @@ from bulkgrants.model import (
 from bulkgrants.refusals import recorded_refusal
 from bulkgrants.text import split_scopes
 
-ATTEMPTS_FOR_ONE = 20
-"""How many attempts to answer are kept for one consent; later ones are dropped."""
-STRAY_ATTEMPTS = 60
-"""How many attempts that do not belong to a consent are kept for each hour."""
 MOST_UNHONOURED = 3
 """How many consents in `UNHONOURED_WITHIN` may turn out to be worth nothing before a tenant rests.
 Each of them lets the admin be asked once more."""
 UNHONOURED_WITHIN = timedelta(days=7)
-ATTEMPTS_KEPT = timedelta(days=90)
-"""How long attempts that do not belong to a consent are kept."""
 
 
 def take_up(
@@ -166,7 +157,7 @@ def ask_again(write: Writing[Hold]) -> bool:
     where = (_held(write), *_taken_up(Awaiting.PROPAGATION))
     if write.connection.execute(select(tenants.c.tenant).where(*where)).first() is None:
         return True  # the onboarding has begun anew meanwhile
-    _lose_consents(write.connection, write.application, tenant)
+    lose_consents(write.connection, write.application, tenant)
     unhonoured = write.connection.execute(
         select(func.count())
         .select_from(consents)
@@ -231,93 +222,8 @@ def _lose(connection: Connection, application: str, tenant: str) -> bool:
         .values(awaiting=Awaiting.CONSENT, awaiting_since=None, stopped="", ready_at=None)
     ).rowcount
     if was_ready:
-        _lose_consents(connection, application, tenant)
+        lose_consents(connection, application, tenant)
     return bool(was_ready)
-
-
-def _lose_consents(connection: Connection, application: str, tenant: str) -> None:
-    connection.execute(
-        update(consents)
-        .where(
-            consents.c.application == application,
-            consents.c.tenant == tenant,
-            consents.c.status == ConsentStatus.GIVEN,
-        )
-        .values(status=ConsentStatus.LOST)
-    )
-
-
-def current_credential_id(write: Writing[Hold], credential: str) -> str | None:
-    """The id at Nylas of a Microsoft credential, or None if it is not registered."""
-    return write.connection.execute(
-        select(credentials.c.credential_id).where(
-            credentials.c.application == write.application,
-            credentials.c.provider == Provider.MICROSOFT,
-            credentials.c.name == credential,
-        )
-    ).scalar()
-
-
-def request_consent(
-    write: Writing[Hold],
-    *,
-    credential_id: str,
-    microsoft_tenant: str,
-    redirect_uri: str,
-    state_hash: str,
-    expires_at: datetime,
-    key_id: str = "",
-) -> int:
-    """Record that a consent is asked for; returns its id. First marks old links as expired.
-
-    A link belongs to the wait in which it is made, even if this process's clock is behind that of
-    the process in which the wait began.
-    """
-    hold, now = write.right, write.now
-    since = write.connection.execute(select(tenants.c.awaiting_since).where(_held(write))).scalar()
-    write.connection.execute(
-        update(consents)
-        .where(
-            consents.c.application == hold.application,
-            consents.c.tenant == hold.tenant,
-            consents.c.status == ConsentStatus.PENDING,
-            consents.c.expires_at <= now,
-        )
-        .values(status=ConsentStatus.EXPIRED)
-    )
-    made = write.connection.execute(
-        insert(consents)
-        .values(
-            application=hold.application,
-            tenant=hold.tenant,
-            credential_id=credential_id,
-            microsoft_tenant=microsoft_tenant,
-            redirect_uri=redirect_uri,
-            state_hash=state_hash,
-            status=ConsentStatus.PENDING,
-            requested_at=max(now, since or now),
-            expires_at=expires_at,
-            key_id=key_id,
-            asked_by=hold.run_key,
-        )
-        .returning(consents.c.id)
-    )
-    return int(made.scalar_one())
-
-
-def asked_consents(ledger: Ledger, application: str, tenant: str, since: datetime) -> list[Consent]:
-    """The tenant's consents that were asked for since then, oldest first."""
-    statement = (
-        select(consents)
-        .where(
-            consents.c.application == application,
-            consents.c.tenant == tenant,
-            consents.c.requested_at >= since,
-        )
-        .order_by(consents.c.id)
-    )
-    with reading(ledger) as connection:
-        return [_consent(row) for row in connection.execute(statement)]
 
 
 def hold_needs_attention(
@@ -363,101 +269,6 @@ def hold_needs_attention(
             )
         ).one_or_none()
     return (True, None) if row is None else (bool(row.moved_on), row.claimed_until)
-
-
-def find_consent(connection: Connection, state_hash: str) -> Consent | None:
-    """The consent whose state has this hash, or None."""
-    row = connection.execute(
-        select(consents).where(consents.c.state_hash == state_hash)
-    ).one_or_none()
-    return None if row is None else _consent(row)
-
-
-def given_consent(connection: Connection, consent: Consent) -> Consent | None:
-    """The yes of the same tenant that is in force, or None."""
-    row = connection.execute(
-        select(consents)
-        .where(
-            consents.c.application == consent.application,
-            consents.c.tenant == consent.tenant,
-            consents.c.status == ConsentStatus.GIVEN,
-        )
-        .order_by(consents.c.id.desc())
-        .limit(1)
-    ).one_or_none()
-    return None if row is None else _consent(row)
-
-
-def answer_consent(
-    connection: Connection,
-    consent_id: int,
-    status: ConsentStatus,
-    now: datetime,
-    *,
-    admin_tenant: str = "",
-    error: OAuthError | None = None,
-) -> bool:
-    """Record the admin's answer; returns whether it is the first one, since only that counts."""
-    error = error or OAuthError()
-    return bool(
-        connection.execute(
-            update(consents)
-            .where(consents.c.id == consent_id, consents.c.status == ConsentStatus.PENDING)
-            .values(
-                status=status,
-                answered_at=now,
-                admin_tenant=admin_tenant,
-                error=error.error,
-                error_code=error.error_code,
-                error_description=error.error_description,
-                error_uri=error.error_uri,
-            )
-        ).rowcount
-    )
-
-
-def note_attempt(
-    connection: Connection, consent_id: int | None, verdict: str, detail: str, now: datetime
-) -> bool:
-    """Keep an attempt, unless there are too many of them; returns whether it was kept.
-
-    The page is public, so without a limit a stranger could fill the ledger.
-    """
-    mine = consent_attempts.c.consent_id.is_not_distinct_from(consent_id)
-    count = select(func.count()).select_from(consent_attempts).where(mine)
-    if consent_id is None:
-        old = consent_attempts.c.at < now - ATTEMPTS_KEPT
-        connection.execute(delete(consent_attempts).where(mine, old))
-        count = count.where(consent_attempts.c.at > now - timedelta(hours=1))
-    if connection.execute(count).scalar_one() >= (
-        STRAY_ATTEMPTS if consent_id is None else ATTEMPTS_FOR_ONE
-    ):
-        return False
-    connection.execute(
-        insert(consent_attempts).values(
-            consent_id=consent_id, at=now, verdict=verdict, detail=detail
-        )
-    )
-    return True
-
-
-def credential_id_of_tenant(connection: Connection, consent: Consent) -> str | None:
-    """The id of the credential that the consent's tenant has now."""
-    statement = (
-        select(credentials.c.credential_id)
-        .join(
-            tenants,
-            (tenants.c.application == credentials.c.application)
-            & (tenants.c.provider == credentials.c.provider)
-            & (tenants.c.credential == credentials.c.name),
-        )
-        .where(
-            tenants.c.application == consent.application,
-            tenants.c.tenant == consent.tenant,
-            tenants.c.listed,
-        )
-    )
-    return connection.execute(statement).scalar()
 
 
 def record_probe(
@@ -565,23 +376,4 @@ def _onboarding(row: Row[tuple[object, ...]]) -> Onboarding:
         since=row.awaiting_since,
         stop=Stop(row.stopped) if row.stopped else None,
         wanted=row.listed and row.enabled,
-    )
-
-
-def _consent(row: Row[tuple[object, ...]]) -> Consent:
-    return Consent(
-        consent_id=row.id,
-        application=row.application,
-        tenant=row.tenant,
-        credential_id=row.credential_id,
-        microsoft_tenant=row.microsoft_tenant,
-        redirect_uri=row.redirect_uri,
-        state_hash=row.state_hash,
-        status=ConsentStatus(row.status),
-        requested_at=row.requested_at,
-        expires_at=row.expires_at,
-        answered_at=row.answered_at,
-        error=OAuthError(row.error, row.error_code, row.error_description, row.error_uri),
-        key_id=row.key_id,
-        asked_by=row.asked_by,
     )

@@ -14,7 +14,7 @@ from enum import StrEnum
 from functools import partial
 from urllib.parse import parse_qsl
 
-from bulkgrants.ledger import onboarding as records
+from bulkgrants.ledger import consents, onboarding
 from bulkgrants.ledger.database import Ledger
 from bulkgrants.ledger.rights import Answering, answering
 from bulkgrants.model import Consent, ConsentStatus, OAuthError
@@ -91,7 +91,7 @@ def receive(ledger: Ledger, query: str, *, application: str, key: bytes, now: da
 
     The first valid answer is recorded in one transaction with its consequences for the tenant, so
     an admin may reload a page that did not load. Any other redirect changes nothing; it is only
-    noted, within the limits of `ledger.onboarding.note_attempt`. A redirect that cannot be read, or
+    noted, within the limits of `ledger.consents.note_attempt`. A redirect that cannot be read, or
     whose state was not made with the key, does not reach the ledger at all. Raises Unavailable if
     the ledger keeps the admin waiting.
     """
@@ -101,30 +101,30 @@ def receive(ledger: Ledger, query: str, *, application: str, key: bytes, now: da
     if has_check(redirect.state) and not passes_check(redirect.state, key):
         return Received(Verdict.UNKNOWN)
     with answering(ledger) as connection:
-        consent = records.find_consent(connection, state_hash(redirect.state))
+        consent = consents.find_consent(connection, state_hash(redirect.state))
         weigh = partial(
             judge,
             redirect,
             application=application,
             credential_id=(
-                records.credential_id_of_tenant(connection, consent) if consent else None
+                consents.credential_id_of_tenant(connection, consent) if consent else None
             ),
             key=key,
             now=now,
         )
         verdict = weigh(consent)
-        if verdict is Verdict.REFUSED and consent and records.given_consent(connection, consent):
+        if verdict is Verdict.REFUSED and consent and consents.given_consent(connection, consent):
             verdict = Verdict.USED  # by another link, which a later no must not undo
         if consent is None or verdict is Verdict.UNKNOWN:
             _note(connection, None, verdict, now)
             return Received(verdict)
         if verdict in _STATUS and not _record(connection, consent, redirect, verdict, now):
             # Another answer to the same link came at the same moment and was recorded first.
-            verdict = weigh(records.find_consent(connection, consent.state_hash))
+            verdict = weigh(consents.find_consent(connection, consent.state_hash))
         _note(connection, consent, verdict, now, redirect.error)
-        after = records.find_consent(connection, consent.state_hash) or consent
+        after = consents.find_consent(connection, consent.state_hash) or consent
         if verdict is Verdict.USED and after.status is ConsentStatus.PENDING:
-            after = records.given_consent(connection, consent) or after
+            after = consents.given_consent(connection, consent) or after
     return Received(verdict, consent.tenant, after.status, after.answered_at, after.error)
 
 
@@ -132,7 +132,7 @@ def _record(
     connection: Answering, consent: Consent, redirect: Redirect, verdict: Verdict, now: datetime
 ) -> bool:
     """Record the answer; returns whether it is the first one, since only the first counts."""
-    first = records.answer_consent(
+    first = consents.answer_consent(
         connection,
         consent.consent_id,
         _STATUS[verdict],
@@ -141,7 +141,7 @@ def _record(
         error=redirect.error,
     )
     if first and verdict is Verdict.GIVEN:
-        records.consented(connection, consent.application, consent.tenant, now)
+        onboarding.consented(connection, consent.application, consent.tenant, now)
     return first
 
 
@@ -154,7 +154,7 @@ def _note(
 ) -> None:
     consent_id = consent.consent_id if consent else None
     detail = bounded(f"{error.error} {error.error_description}", 300) if error else ""
-    kept = records.note_attempt(connection, consent_id, verdict, detail, now)
+    kept = consents.note_attempt(connection, consent_id, verdict, detail, now)
     if kept and consent is not None:
         _log.info("Consent %d of tenant %s: %s", consent_id, consent.tenant, verdict)
 

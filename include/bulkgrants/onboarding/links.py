@@ -21,7 +21,7 @@ from datetime import datetime, timedelta
 from urllib.parse import urlencode, urlsplit
 
 from bulkgrants.errors import Misconfigured
-from bulkgrants.ledger import onboarding as records
+from bulkgrants.ledger import consents
 from bulkgrants.ledger.database import Ledger
 from bulkgrants.ledger.rights import writing
 from bulkgrants.model import COMMON, Onboarding
@@ -156,7 +156,7 @@ def ask(
     microsoft_tenant = onboarding.microsoft_tenant or COMMON
     expires_at = (now + link_lasts).replace(microsecond=0)
     with writing(ledger, onboarding.held_by(run_key), now) as write:
-        credential_id = records.current_credential_id(write, onboarding.credential)
+        credential_id = consents.current_credential_id(write, onboarding.credential)
         if credential_id is None:
             raise Misconfigured(
                 f"The credential '{onboarding.credential}' of the tenant {onboarding.tenant} is "
@@ -175,7 +175,7 @@ def ask(
             microsoft_tenant=microsoft_tenant,
             scopes=onboarding.consent_scopes,
         )
-        consent_id = records.request_consent(
+        consent_id = consents.request_consent(
             write,
             credential_id=credential_id,
             microsoft_tenant=microsoft_tenant,

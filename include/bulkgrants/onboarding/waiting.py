@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from bulkgrants.errors import Superseded
-from bulkgrants.ledger import onboarding as records
+from bulkgrants.ledger import consents
 from bulkgrants.ledger.database import Ledger, reading
+from bulkgrants.ledger.onboarding import hold_needs_attention
 from bulkgrants.ledger.rights import HOLD_TERM, keep_hold
 from bulkgrants.ledger.tenants import credential_ids
 from bulkgrants.model import Consent, ConsentStatus, Hold, OAuthError, Onboarding
@@ -79,7 +80,7 @@ def step_of(
     """
     if onboarding.since is None:
         raise not_taken_up(onboarding)
-    asked = records.asked_consents(
+    asked = consents.asked_consents(
         ledger, onboarding.application, onboarding.tenant, onboarding.since
     )
     with reading(ledger) as connection:
@@ -149,7 +150,7 @@ def needs_attention(ledger: Ledger, hold: Hold, now: datetime, key_id: str | Non
     links have become stale. This is called every few seconds and is cheap. It renews the run's hold
     on the tenant when half of the term is over, and does not write anything else.
     """
-    moved_on, held_until = records.hold_needs_attention(ledger, hold, key_id)
+    moved_on, held_until = hold_needs_attention(ledger, hold, key_id)
     if moved_on or held_until is None:
         return True
     if held_until - now < HOLD_TERM / 2:
