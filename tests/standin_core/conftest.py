@@ -13,6 +13,7 @@ from bulkgrants.ledger.tenants import left_alone, write_settings
 from bulkgrants.model import Provider, Tenant
 from nylas_standin.keys import google_key_file
 from nylas_standin.server import serve_in_thread
+from support.journeys import ENTRA, MICROSOFT, ROBOT, Journey
 from support.senders import HttpxSender
 
 
@@ -36,6 +37,36 @@ def sender(_served) -> Iterator[HttpxSender]:
 def key_files() -> list[dict[str, str]]:
     """Two key files of one service account: before and after a rotation."""
     return [google_key_file("p", key_id=key_id) for key_id in ("key-1", "key-2")]
+
+
+@pytest.fixture
+def journey(sender, ledger):
+    return Journey(ledger, sender)
+
+
+@pytest.fixture
+def consented(journey):
+    """A Microsoft tenant whose admin has just said yes."""
+    journey.microsoft(ENTRA)
+    journey.take_up()
+    journey.consent()
+    return journey
+
+
+@pytest.fixture
+def probing(consented):
+    """The same, when its first probe is due; all scopes would be there."""
+    consented.sleep(MICROSOFT.floor)
+    return consented
+
+
+@pytest.fixture
+def delegated(journey, key_files):
+    """A Google tenant that has just been taken up; nothing is delegated yet."""
+    journey.google(key_files[0])
+    journey.control.set_delegations({ROBOT: []})
+    journey.take_up()
+    return journey
 
 
 @pytest.fixture

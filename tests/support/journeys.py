@@ -11,7 +11,7 @@ from sqlalchemy import Engine, select
 from bulkgrants.ledger import onboarding as steps
 from bulkgrants.ledger.database import metadata
 from bulkgrants.ledger.onboarding import read_onboarding
-from bulkgrants.ledger.rights import release_hold
+from bulkgrants.ledger.rights import release_hold, writing
 from bulkgrants.ledger.tenants import record_credential, write_settings
 from bulkgrants.model import (
     CredentialType,
@@ -19,23 +19,28 @@ from bulkgrants.model import (
     Onboarding,
     Provider,
     RegisteredCredential,
+    Stop,
     Tenant,
 )
 from bulkgrants.nylas.calls import create_connector, create_credential
 from bulkgrants.onboarding.callback import Received, receive
 from bulkgrants.onboarding.links import Asked, Asker, ask, state_key
 from bulkgrants.onboarding.propagation import Pace, ProbeAgain, Ready, advance
-from bulkgrants.onboarding.waiting import Terms
+from bulkgrants.onboarding.waiting import Step, Terms, step_of
 from nylas_standin.client import Control
 
 APPLICATION = "standin-application"
 REDIRECT = "https://airflow.example/bulkgrants/consent"
 ENTRA = "0b5f4f5e-0000-4000-8000-00000000000a"
 """The id of the tenant whose domain is contoso.example."""
+TENANTS = ["common", ENTRA, "contoso.example"]
+"""How the tenants table may name the Microsoft tenant."""
 CANARY = "nyla@contoso.example"
 SCOPES = "Calendars.ReadWrite Mail.ReadWrite Mail.Send User.Read.All"
 MAIL = "https://www.googleapis.com/auth/gmail.readonly"
 CALENDAR = "https://www.googleapis.com/auth/calendar"
+ROBOT = "robot@p.iam.gserviceaccount.com"
+
 SECRET = "Zx8Q~the-secret-of-the-azure-app"
 START = datetime(2026, 3, 1, 2, 0, tzinfo=UTC)
 TERMS = Terms(link=timedelta(days=7), reminders=(timedelta(days=2),), give_up=timedelta(days=28))
@@ -113,6 +118,15 @@ class Journey:
 
     def standing(self, tenant: str = "contoso") -> Onboarding:
         return read_onboarding(self.ledger, APPLICATION, tenant)
+
+    def step(self) -> Step:
+        """What comes next for contoso's consent."""
+        return step_of(self.ledger, self.standing(), TERMS, self.now)
+
+    def stop(self, why: Stop) -> None:
+        """End contoso's onboarding, as the first run does."""
+        with writing(self.ledger, Hold(APPLICATION, "contoso", "run-1"), self.now) as write:
+            steps.stop(write, why)
 
     def ask(self, run: str = "run-1") -> Asked:
         asker = Asker(APPLICATION, self.sender.base_url, REDIRECT, state_key(self.sender.api_key))
@@ -217,3 +231,7 @@ def acme() -> Tenant:
         scopes=f"{CALENDAR} {MAIL}",
         required=f"{CALENDAR} {MAIL}",
     )
+
+
+def custom_calls(journey):
+    return journey.control.requests_by_route().get("POST /v3/connect/custom", 0)

@@ -1,0 +1,194 @@
+"""Canaries that have a grant already, at the stand-in: whose it is, and how it is spelled."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from bulkgrants.errors import Misconfigured
+from bulkgrants.ledger.tenants import record_credential
+from bulkgrants.model import (
+    Awaiting,
+    CredentialType,
+    ProbeOutcome,
+    Provider,
+    RegisteredCredential,
+)
+from bulkgrants.nylas.calls import create_credential
+from bulkgrants.onboarding.propagation import Ready
+from support.journeys import (
+    APPLICATION,
+    CALENDAR,
+    CANARY,
+    ENTRA,
+    GOOGLE,
+    MAIL,
+    MICROSOFT,
+    ROBOT,
+    custom_calls,
+)
+from support.ledgers import put
+
+YEAR = 365 * 86400
+
+
+ANN = "ann@acme.example"
+
+
+def seed(journey, email, provider, *, age=YEAR, credential_id=None, scopes=(), **fields):
+    """A grant that was there before the tenant was taken up; returns it."""
+    made = int(journey.now.timestamp()) - age
+    grant = {"email": email, "provider": provider, "scopes": list(scopes), "created_at": made}
+    grant |= {"updated_at": made, "credential_id": credential_id, **fields}
+    journey.control.seed([grant])
+    return journey.grants()[email.lower()]
+
+
+def known(journey, grant, tenant, **fields):
+    """The ledger's record of that grant, as a listing or a change made it."""
+    row = {
+        "application": APPLICATION,
+        "provider": grant["provider"],
+        "email": grant["email"].lower(),
+        "grant_id": grant["id"],
+        "status": grant["grant_status"],
+        "scopes": " ".join(sorted(grant["scope"])),
+        "credential_id": grant["settings"].get("credential_id"),
+        "blocked": False,
+        "created_at": grant["created_at"],
+        "updated_at": grant["updated_at"],
+        "owned": True,
+        "tenant": tenant,
+    }
+    put(journey.ledger, "grants", row | fields)
+
+
+def stopped(journey, words, tenant="contoso", pace=MICROSOFT):
+    """The probe stops with a sentence that says what to do, and nothing was sent or recorded."""
+    before = journey.grants(), journey.rows("grants")
+    with pytest.raises(Misconfigured, match="was not probed: it already has") as raised:
+        journey.advance(tenant, pace)
+    assert words in str(raised.value)
+    assert "column" in str(raised.value)
+    assert (journey.grants(), journey.rows("grants")) == before
+    assert (custom_calls(journey), journey.outcomes()) == (0, [])
+    assert journey.standing(tenant).awaiting is Awaiting.PROPAGATION
+
+
+CREDENTIALS = ["somebody-elses", None]
+
+
+@pytest.mark.parametrize("credential_id", CREDENTIALS)
+@pytest.mark.parametrize("email", [CANARY, CANARY.title()])
+def test_a_foreign_grant_of_the_canary_is_not_rewritten(probing, email, credential_id):
+    seed(probing, email, "microsoft", credential_id=credential_id, scopes=["Mail.Read"])
+    stopped(probing, "a grant of another party")
+
+
+@pytest.mark.parametrize("credential_id", CREDENTIALS)
+def test_a_foreign_grant_at_google_is_not_rewritten(delegated, credential_id):
+    delegated.control.set_delegations({ROBOT: None})
+    seed(delegated, ANN, "google", credential_id=credential_id, scopes=[MAIL])
+    stopped(delegated, "a grant of another party", "acme", GOOGLE)
+
+
+def test_a_foreign_grant_that_the_listing_does_not_show_yet_is_known_to_the_ledger(probing):
+    probing.control.set_switches(email_match="exact")
+    grant = seed(probing, CANARY.upper(), "microsoft", credential_id="somebody-elses")
+    known(probing, grant, None, owned=False)
+    stopped(probing, "a grant of another party")
+
+
+def test_a_foreign_grant_that_is_gone_does_not_hinder_the_probe(probing):
+    grant = seed(probing, "other@contoso.example", "microsoft", credential_id="somebody-elses")
+    known(probing, grant, None, owned=False, email=CANARY, gone_at=probing.now)
+    assert probing.advance() == Ready()
+    assert probing.rows("grants")[0]["owned"] is True
+
+
+def test_our_grant_under_another_credential_of_ours_is_not_moved(probing):
+    data = {"tenant": ENTRA, "client_id": "azure-app", "client_secret": "the-other"}
+    call = create_credential(Provider.MICROSOFT, "other", CredentialType.ADMIN_CONSENT, data)
+    other = probing.sender.send(call).credential_id
+    record_credential(
+        probing.ledger,
+        RegisteredCredential(other, "f", probing.now, None),
+        application=APPLICATION,
+        provider=Provider.MICROSOFT,
+        name="other",
+        credential_type=CredentialType.ADMIN_CONSENT,
+    )
+    grant = seed(probing, CANARY, "microsoft", credential_id=other)
+    known(probing, grant, "contoso")
+    for status in ("valid", "invalid"):
+        probing.control.change_grant(grant["id"], grant_status=status)
+        stopped(probing, "Write the former credential into the tenants table again")
+
+
+@pytest.mark.parametrize(("status", "mended"), [("invalid", True), ("valid", False)])
+def test_our_grant_whose_credential_was_made_anew_is_mended_if_it_is_broken(
+    probing, status, mended
+):
+    grant = seed(probing, CANARY, "microsoft", credential_id="deleted", grant_status=status)
+    known(probing, grant, "contoso")
+    if not mended:
+        stopped(probing, "not under the tenant's credential 'shared'")
+        return
+    assert probing.advance() == Ready()
+    assert probing.grants()[CANARY]["id"] == grant["id"]
+    assert probing.rows("grants")[0]["owned"] is True
+
+
+def our_credential(journey):
+    return journey.rows("credentials")[0]["credential_id"]
+
+
+def test_a_healthy_grant_of_ours_keeps_the_scopes_that_it_has_more(delegated):
+    delegated.control.set_delegations({ROBOT: None})
+    more = [CALENDAR, MAIL, f"{MAIL}.more"]
+    grant = seed(delegated, ANN, "google", credential_id=our_credential(delegated), scopes=more)
+    known(delegated, grant, "acme")
+    assert delegated.advance("acme", GOOGLE) == Ready()
+    after = delegated.grants()[ANN]
+    assert after["id"] == grant["id"]
+    assert set(more) <= set(after["scope"])
+    (row,) = delegated.rows("grants")
+    assert (row["scopes"].split(), row["owned"]) == (more, True)
+
+
+@pytest.mark.parametrize("enough", [True, False])
+def test_a_grant_of_our_credential_that_we_did_not_make_keeps_its_scopes_and_its_owner(
+    delegated, enough
+):
+    delegated.control.set_delegations({ROBOT: None})
+    scopes = [CALENDAR, MAIL, f"{MAIL}.more"] if enough else [MAIL]
+    seed(delegated, ANN, "google", credential_id=our_credential(delegated), scopes=scopes)
+    if not enough:
+        stopped(delegated, "a grant with other scopes", "acme", GOOGLE)
+        return
+    assert delegated.advance("acme", GOOGLE) == Ready()
+    (row,) = delegated.rows("grants")
+    assert (row["scopes"].split(), row["owned"]) == (scopes, False)
+
+
+def test_a_grant_that_appears_after_the_look_and_is_older_does_not_become_ours(probing):
+    """A filtered listing may be behind by more than a minute."""
+
+    class Behind:
+        def send(self, call):
+            answer = probing.sender.send(call)
+            return replace(answer, items=()) if call.method == "GET" else answer
+
+    seed(probing, CANARY, "microsoft", credential_id=our_credential(probing))
+    assert probing.advance(through=Behind()) == Ready()
+    assert probing.rows("grants")[0]["owned"] is False
+
+
+def test_a_look_that_is_not_answered_is_no_verdict_and_nothing_is_authenticated(probing):
+    probing.control.add_fault("empty_502", match={"path": "/v3/grants"}, times=1)
+    found = probing.advance()
+    assert found.probed.outcome is ProbeOutcome.UNSERVED
+    assert custom_calls(probing) == 0
+    probing.wait()
+    assert probing.standing().awaiting is None
