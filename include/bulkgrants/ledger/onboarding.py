@@ -23,6 +23,7 @@ from bulkgrants.errors import Misconfigured
 from bulkgrants.ledger.consents import lose_consents
 from bulkgrants.ledger.database import Ledger, Reading, brief, reading
 from bulkgrants.ledger.rights import HOLD_TERM, Writing, is_unheld
+from bulkgrants.ledger.staging import Owned, own
 from bulkgrants.ledger.tables import (
     consents,
     credentials,
@@ -36,6 +37,7 @@ from bulkgrants.model import (
     Awaiting,
     BatchClaim,
     ConsentStatus,
+    Grant,
     GrantStatus,
     Hold,
     Onboarding,
@@ -272,14 +274,19 @@ def hold_needs_attention(
 
 
 def record_probe(
-    write: Writing[Hold] | Writing[BatchClaim], tenant: str, email: str, probed: Probed
+    write: Writing[Hold] | Writing[BatchClaim],
+    onboarding: Onboarding,
+    probed: Probed,
+    grant: Grant | None,
+    *,
+    owned: bool = True,
 ) -> None:
-    """Record one probe of the tenant's canary."""
+    """Record one probe of the tenant's canary, and the grant that was the answer, if one was."""
     write.connection.execute(
         insert(probes).values(
             application=write.application,
-            tenant=tenant,
-            email=email,
+            tenant=onboarding.tenant,
+            email=onboarding.canary,
             at=write.now,
             outcome=probed.outcome,
             missing=" ".join(probed.missing),
@@ -288,6 +295,9 @@ def record_probe(
             code=probed.known.code if probed.known else "",
         )
     )
+    if grant is not None:
+        provider, email, tenant = onboarding.provider, onboarding.canary, onboarding.tenant
+        own(write, [Owned(provider, email, tenant, grant, owned)])
 
 
 def recorded_canary(connection: Reading, onboarding: Onboarding) -> tuple[Actual, bool] | None:

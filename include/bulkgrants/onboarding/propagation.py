@@ -12,7 +12,6 @@ from bulkgrants.errors import Misconfigured, NotPropagated, Refused, Retriable, 
 from bulkgrants.ledger import onboarding as records
 from bulkgrants.ledger.database import Ledger, reading
 from bulkgrants.ledger.rights import keep_hold, writing
-from bulkgrants.ledger.staging import Owned, own
 from bulkgrants.ledger.tenants import credential_ids
 from bulkgrants.model import Awaiting, Grant, Onboarding, Probed, ProbeOutcome, Provider
 from bulkgrants.nylas.calls import authenticate, list_grants
@@ -173,11 +172,8 @@ def probe(
         probed = Probed.granted(onboarding.required, grant.scopes)
     # checked again: while the call was under way, another run may have taken over
     with writing(ledger, onboarding.held_by(run_key), clock()) as write:
-        records.record_probe(write, onboarding.tenant, onboarding.canary, probed)
-        if grant is not None:
-            ours = before.owned or made_since(grant, onboarding.since)
-            provider, canary, tenant = onboarding.provider, onboarding.canary, onboarding.tenant
-            own(write, [Owned(provider, canary, tenant, grant, ours)])
+        ours = grant is not None and (before.owned or made_since(grant, onboarding.since))
+        records.record_probe(write, onboarding, probed, grant, owned=ours)
         if probed.outcome is ProbeOutcome.GRANTED:
             records.ready(write)
     return probed

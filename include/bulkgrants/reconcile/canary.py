@@ -15,7 +15,7 @@ from bulkgrants.ledger import changes
 from bulkgrants.ledger.database import Ledger, reading
 from bulkgrants.ledger.onboarding import last_answered_probe, read_onboarding, record_probe
 from bulkgrants.ledger.rights import confirm_claim, writing
-from bulkgrants.ledger.staging import Owned, address_to_authenticate, own
+from bulkgrants.ledger.staging import address_to_authenticate
 from bulkgrants.ledger.tenants import credential_ids
 from bulkgrants.model import BatchClaim, Grant, Onboarding, Probed, ProbeOutcome, Run
 from bulkgrants.nylas.calls import Call, authenticate
@@ -121,6 +121,4 @@ def _record(
     clock: Clock,
 ) -> None:
     with writing(ledger, claim, clock()) as write:
-        record_probe(write, onboarding.tenant, onboarding.canary, probed)
-        if grant is not None:
-            own(write, [Owned(onboarding.provider, onboarding.canary, onboarding.tenant, grant)])
+        record_probe(write, onboarding, probed, grant)
