@@ -26,6 +26,7 @@ from support.journeys import (
     MAIL,
     MICROSOFT,
     ROBOT,
+    acme,
     custom_calls,
 )
 from support.ledgers import put
@@ -172,16 +173,20 @@ def test_a_grant_of_our_credential_that_we_did_not_make_keeps_its_scopes_and_its
     assert (row["scopes"].split(), row["owned"]) == (scopes, False)
 
 
+class Behind:
+    """A sender whose filtered listing is behind, as Nylas' may be by more than a minute."""
+
+    def __init__(self, sender):
+        self.sender = sender
+
+    def send(self, call):
+        answer = self.sender.send(call)
+        return replace(answer, items=()) if call.method == "GET" else answer
+
+
 def test_a_grant_that_appears_after_the_look_and_is_older_does_not_become_ours(probing):
-    """A filtered listing may be behind by more than a minute."""
-
-    class Behind:
-        def send(self, call):
-            answer = probing.sender.send(call)
-            return replace(answer, items=()) if call.method == "GET" else answer
-
     seed(probing, CANARY, "microsoft", credential_id=our_credential(probing))
-    assert probing.advance(through=Behind()) == Ready()
+    assert probing.advance(through=Behind(probing.sender)) == Ready()
     assert probing.rows("grants")[0]["owned"] is False
 
 
@@ -192,3 +197,81 @@ def test_a_look_that_is_not_answered_is_no_verdict_and_nothing_is_authenticated(
     assert custom_calls(probing) == 0
     probing.wait()
     assert probing.standing().awaiting is None
+
+
+OTHER_SPELLINGS = {
+    "upper case": (ANN, "ANN@ACME.EXAMPLE"),
+    "full width": (ANN, "\uff41nn@acme.example"),
+    "combining letters": ("zo\xeb@acme.example", "zoe\u0308@acme.example"),
+    "Unicode domain": ("ann@xn--bcher-kva.example", "ann@b\xfccher.example"),
+    "the primary address of an alias": (ANN, "anna@acme.example"),
+}
+
+
+@pytest.fixture
+def exact(delegated):
+    """A Google tenant whose canary is probed at a Nylas that keeps spellings apart."""
+    delegated.control.set_delegations({ROBOT: None})
+    delegated.control.set_switches(email_match="exact")
+    return delegated
+
+
+def there(journey):
+    """The ids of all grants at the stand-in."""
+    return [one["id"] for one in journey.control.grants()]
+
+
+@pytest.mark.parametrize(("canary", "spelled"), OTHER_SPELLINGS.values(), ids=OTHER_SPELLINGS)
+def test_a_grant_in_another_spelling_gets_no_second_one_beside_it(exact, canary, spelled):
+    exact.list(replace(acme(), canary=canary))
+    grant = seed(exact, spelled, "google", credential_id=our_credential(exact), scopes=[MAIL])
+    known(exact, grant, "acme", email=canary, address=spelled)
+    assert exact.advance("acme", GOOGLE) == Ready()
+    assert there(exact) == [grant["id"]]
+    (row,) = exact.rows("grants")
+    assert (row["email"], row["address"], row["owned"]) == (canary, spelled, True)
+    assert row["scopes"] == f"{CALENDAR} {MAIL}"
+    assert exact.rows("probes")[0]["message"] == ""
+
+
+@pytest.mark.parametrize("name", ["upper case", "full width"])
+def test_a_listing_that_shows_the_grant_tells_its_spelling_too(exact, name):
+    """Nylas may filter more loosely by an address than it finds a grant by it."""
+
+    class Loose:
+        def send(self, call):
+            query = {name: value for name, value in call.query.items() if name != "email"}
+            return exact.sender.send(replace(call, query=query))
+
+    _, spelled = OTHER_SPELLINGS[name]
+    scopes = [CALENDAR, MAIL]
+    grant = seed(exact, spelled, "google", credential_id=our_credential(exact), scopes=scopes)
+    assert exact.advance("acme", GOOGLE, through=Loose()) == Ready()
+    assert there(exact) == [grant["id"]]
+
+
+@pytest.mark.parametrize("age", [0, YEAR])
+def test_an_answer_with_another_grant_is_said_and_ours_only_if_the_probe_made_it(
+    delegated, age, caplog
+):
+    delegated.control.set_delegations({ROBOT: None})
+    scopes = [CALENDAR, MAIL]
+    ours = our_credential(delegated)
+    other = seed(delegated, ANN, "google", age=age, credential_id=ours, scopes=scopes)
+    known(delegated, other | {"id": "the-one-of-yesterday"}, "acme")
+    assert delegated.advance("acme", GOOGLE, through=Behind(delegated.sender)) == Ready()
+    (row,) = delegated.rows("grants")
+    assert (row["grant_id"], row["owned"]) == (other["id"], age == 0)
+    said = delegated.rows("probes")[0]["message"]
+    assert f"answered with the grant {other['id']}, not with the-one-of-yesterday" in said
+    assert said in caplog.text
+
+
+def test_a_canary_that_is_an_alias_is_said_and_then_known_under_its_primary_address(delegated):
+    delegated.control.set_aliases({ANN: "anna@acme.example"})
+    delegated.control.set_delegations({ROBOT: None})
+    assert delegated.advance("acme", GOOGLE) == Ready()
+    said = delegated.rows("probes")[0]["message"]
+    assert "answered with the address anna@acme.example: the roster may name an alias" in said
+    (row,) = delegated.rows("grants")
+    assert (row["email"], row["address"]) == (ANN, "anna@acme.example")

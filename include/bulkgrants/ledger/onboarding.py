@@ -319,6 +319,7 @@ def recorded_canary(connection: Reading, onboarding: Onboarding) -> tuple[Actual
         blocked=row.blocked,
         owned=row.owned,
         orphan_since=row.orphan_since,
+        address=row.address,
     )
     return known, row.gone_at is not None
 

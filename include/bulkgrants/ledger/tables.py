@@ -250,7 +250,8 @@ probes = Table(
     added_text("reason", "Why it was refused, as in `changes`; empty if it was not.", 40),
     added_text("code", "The known error, such as `AADSTS65001`; empty if there is none.", 100),
     Column("message", Text, nullable=False, default="",
-           comment="The answer if it was not a grant, at most 1000 characters; otherwise empty."),
+           comment="The answer if it was not a grant; otherwise what was odd about the grant, or "
+                   "empty. At most 1000 characters."),
     Index(None, "application", "tenant", "at"),
     comment="One row for each probe, which asks for the canary's grant to see what the provider "
             "honours.",

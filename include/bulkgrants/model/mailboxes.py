@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from bulkgrants.model.tenants import Standing
+
+CLOCKS_APART = timedelta(minutes=5)
+"""How far Nylas' clock may be behind ours when it is read who made a grant."""
 
 
 class GrantStatus(StrEnum):
@@ -35,6 +38,19 @@ class Grant:
     """Unix seconds of the last authentication; 0 if the API did not say."""
     other_credential_id: str | None = None
     """The credential in the settings, if it contradicts the one at the top level."""
+
+    def made_since(self, since: datetime | None) -> bool:
+        """Whether it was made after this moment, as far as two clocks agree; not if it is None."""
+        return since is not None and self.created_at >= int((since - CLOCKS_APART).timestamp())
+
+    def is_ours(self, before: Actual | None, since: datetime | None) -> bool:
+        """Whether it is ours now that it is the answer to an authentication.
+
+        It is if it was ours `before`, or was made after we began to ask, at `since`. A grant that
+        is older does not become ours by a probe: it would be an orphan later, and be deleted.
+        """
+        was_ours = before is not None and before.owned and before.grant_id == self.grant_id
+        return was_ours or self.made_since(since)
 
     @property
     def key(self) -> str:
@@ -82,6 +98,8 @@ class Actual:
     """Whether we created or adopted it, by the ledger; only owned grants may be revoked."""
     orphan_since: datetime | None
     """When it was first found without an entry; None while it has one."""
+    address: str = ""
+    """As Nylas spells it; empty if it is spelled as the mailbox is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -253,17 +253,17 @@ class Probed:
     missing: tuple[str, ...]
     """The scopes that the canary's grant does not carry; all of them if there is no grant."""
     message: str = ""
-    """The answer, if it was not a grant."""
+    """The answer, if it was not a grant; otherwise what is odd about the grant, if anything is."""
     known: KnownError | None = None
     """What a refusal means; None if nothing was refused."""
     rest: timedelta = timedelta()
     """How long the other side asked us to wait."""
 
     @classmethod
-    def granted(cls, required: str, carried: str) -> Probed:
-        """The answer was a grant that carries these canonical scopes."""
+    def granted(cls, required: str, carried: str, odd: str = "") -> Probed:
+        """The answer was a grant that carries these canonical scopes; `odd` is odd about it."""
         missing = missing_scopes(required, carried)
-        return cls(ProbeOutcome.PARTIAL if missing else ProbeOutcome.GRANTED, missing)
+        return cls(ProbeOutcome.PARTIAL if missing else ProbeOutcome.GRANTED, missing, odd)
 
     @classmethod
     def refused(cls, required: str, said: object, known: KnownError) -> Probed:

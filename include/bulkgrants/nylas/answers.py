@@ -29,11 +29,12 @@ from bulkgrants.errors import (
     Throttle,
     Unavailable,
 )
+from bulkgrants.model import Grant
 from bulkgrants.nylas.calls import Call, Json, JsonObject, Malformed, Subject
 from bulkgrants.ports import Clock
 from bulkgrants.redaction import redacted
 from bulkgrants.refusals import BLOCKED, KnownError, grant_error
-from bulkgrants.text import read_json
+from bulkgrants.text import address_key, bounded, read_json
 
 T = TypeVar("T")
 
@@ -169,6 +170,25 @@ def error_for(
         sentence = f"Nylas refused ({detail}); it would refuse the same call again."
         return RequestRefused(sentence, status=reply.status)
     return _refused(reply, said, detail)
+
+
+def unexpected(grant: Grant, *, grant_id: str | None, email: str, address: str) -> tuple[str, str]:
+    """What is odd about the answer to an authentication, as a reason and a sentence.
+
+    Both are empty if nothing is. `grant_id` is the mailbox's grant, None if it had none; `email`
+    the mailbox, and `address` the spelling that was sent.
+    """
+    if grant_id is not None and grant.grant_id != grant_id:
+        return "another_grant", (
+            f"Nylas answered with the grant {grant.grant_id}, not with {grant_id}; the "
+            "mailbox may have two grants now, and a person should delete the one that is not used."
+        )
+    if grant.email and address_key(grant.email) not in {email, address_key(address)}:
+        return "another_address", (
+            f"Nylas answered with the address {bounded(grant.email)}: the roster may name an alias "
+            "of it. The grant is known under both from now on."
+        )
+    return "", ""
 
 
 def retry_after(headers: Mapping[str, str], clock: Clock) -> float | None:

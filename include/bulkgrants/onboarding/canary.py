@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 
 from bulkgrants.errors import Misconfigured
 from bulkgrants.model import (
@@ -22,9 +21,6 @@ from bulkgrants.model import (
 )
 from bulkgrants.text import address_key, bounded, canonical_scopes, split_scopes
 
-CLOCKS_APART = timedelta(minutes=5)
-"""How far Nylas' clock may be behind ours when it is read who made a grant."""
-
 
 @dataclass(frozen=True, slots=True)
 class Approach:
@@ -32,17 +28,11 @@ class Approach:
 
     scopes: str
     """Canonical scopes to ask for; empty for Microsoft."""
-    owned: bool
-    """Whether the grant that it has is ours; False if it has none."""
-
-
-def made_since(grant: Grant, since: datetime | None) -> bool:
-    """Whether the grant was made after the tenant's wait began, which only a probe does.
-
-    A grant that is older and was not ours does not become ours by a probe. Otherwise it would be an
-    orphan later, and be deleted.
-    """
-    return since is not None and grant.created_at >= int((since - CLOCKS_APART).timestamp())
+    address: str
+    """The canary's address as its grant spells it: Nylas may take another spelling for another
+    mailbox, and make a second grant."""
+    grant: Actual | None = None
+    """The grant that it has; None if it has none."""
 
 
 def grants_of(
@@ -87,7 +77,7 @@ def approach(
         _actual(
             one,
             owned=one.grant_id == ours
-            or (one.credential_id == credential_id and made_since(one, onboarding.since)),
+            or (one.credential_id == credential_id and one.made_since(onboarding.since)),
         )
         for one in listed
     ]
@@ -99,7 +89,9 @@ def approach(
     scopes = onboarding.scopes
     if scopes:  # without any, the provider decides
         scopes = canonical_scopes(" ".join((scopes, *carried)))
-    return Approach(scopes, owned=bool(there) and all(one.owned for one in there))
+    known = next((one for one in there if one.grant_id == ours), there[0] if there else None)
+    address = known.address if known is not None else ""
+    return Approach(scopes, address or onboarding.canary, known)
 
 
 def _require_ours(
@@ -153,4 +145,5 @@ def _actual(grant: Grant, *, owned: bool) -> Actual:
         blocked=grant.blocked,
         owned=owned,
         orphan_since=None,
+        address=grant.email,
     )

@@ -5,6 +5,7 @@ A probe shows whether it does: an ordinary authentication of the tenant's canary
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -13,13 +14,16 @@ from bulkgrants.ledger import onboarding as records
 from bulkgrants.ledger.database import Ledger, reading
 from bulkgrants.ledger.rights import keep_hold, writing
 from bulkgrants.ledger.tenants import credential_ids
-from bulkgrants.model import Awaiting, Grant, Onboarding, Probed, ProbeOutcome, Provider
+from bulkgrants.model import Actual, Awaiting, Grant, Onboarding, Probed, ProbeOutcome, Provider
+from bulkgrants.nylas.answers import unexpected
 from bulkgrants.nylas.calls import authenticate, list_grants
 from bulkgrants.nylas.sending import Sender
-from bulkgrants.onboarding.canary import Approach, approach, grants_of, made_since
+from bulkgrants.onboarding.canary import Approach, approach, grants_of
 from bulkgrants.ports import Chance, Clock
 from bulkgrants.refusals import Concerns, Refusal
 from bulkgrants.text import bounded
+
+_log = logging.getLogger(__name__)
 
 FIRST_WAIT = timedelta(seconds=10)
 """The shortest wait between two probes."""
@@ -157,26 +161,36 @@ def probe(
     """
     credential_id = _credential_id(ledger, onboarding)
     keep_hold(ledger, onboarding.held_by(run_key), clock())
-    before = Approach(onboarding.scopes, owned=False)
+    before: Actual | None = None
     grant: Grant | None = None
     try:
-        before = _look(ledger, sender, onboarding, credential_id)
-        grant = sender.send(
-            authenticate(onboarding.provider, onboarding.canary, credential_id, before.scopes)
-        )
+        how = _look(ledger, sender, onboarding, credential_id)
+        before = how.grant
+        call = authenticate(onboarding.provider, how.address, credential_id, how.scopes)
+        grant = sender.send(call)
     except Refused as error:
         probed = Probed.refused(onboarding.required, error, error.known)
     except Retriable as error:
         probed = Probed.unserved(onboarding.required, error, error.after)
     else:
-        probed = Probed.granted(onboarding.required, grant.scopes)
+        odd = _odd(onboarding, how, grant)
+        probed = Probed.granted(onboarding.required, grant.scopes, odd)
     # checked again: while the call was under way, another run may have taken over
     with writing(ledger, onboarding.held_by(run_key), clock()) as write:
-        ours = grant is not None and (before.owned or made_since(grant, onboarding.since))
+        ours = grant is not None and grant.is_ours(before, onboarding.since)
         records.record_probe(write, onboarding, probed, grant, owned=ours)
         if probed.outcome is ProbeOutcome.GRANTED:
             records.ready(write)
     return probed
+
+
+def _odd(onboarding: Onboarding, how: Approach, grant: Grant) -> str:
+    """What is odd about the answer, which the log says too; empty if nothing is."""
+    grant_id = how.grant.grant_id if how.grant is not None else None
+    _, odd = unexpected(grant, grant_id=grant_id, email=onboarding.canary, address=how.address)
+    if odd:
+        _log.warning("The canary of the tenant %s: %s", onboarding.tenant, odd)
+    return odd
 
 
 def require_probable(ledger: Ledger, sender: Sender, onboarding: Onboarding) -> None:

@@ -40,6 +40,7 @@ from bulkgrants.model import (
     Run,
     SkipReason,
 )
+from bulkgrants.nylas.answers import unexpected
 from bulkgrants.nylas.calls import authenticate
 from bulkgrants.nylas.sending import AsyncSender, Condition, next_delay, only_while
 from bulkgrants.ports import Clock
@@ -53,7 +54,7 @@ from bulkgrants.reconcile.recorder import (
 )
 from bulkgrants.reconcile.tenant_health import TenantRefusals, TenantService
 from bulkgrants.refusals import LASTING, NOT_SERVED, Concerns, Refusal
-from bulkgrants.text import address_key, bounded
+from bulkgrants.text import bounded
 
 _log = logging.getLogger(__name__)
 
@@ -304,7 +305,9 @@ class _Worker:
         self._service.served(change.tenant)
         self._refusals.granted(change.tenant)
         self._end(change, outcome, HTTPStatus.CREATED, "")
-        reason, message = unexpected(change, grant)
+        reason, message = unexpected(
+            grant, grant_id=change.grant_id, email=change.email, address=change.address
+        )
         self._finish(Granted(change, outcome, grant, self._clock(), reason, message))
 
     async def _refused(self, change: OpenChange, error: Refused) -> None:
@@ -383,22 +386,6 @@ class _Worker:
         self._recorder.add(
             EndedAttempt(change.seq, change.attempts, self._clock(), outcome, status, said)
         )
-
-
-def unexpected(change: OpenChange, grant: Grant) -> tuple[str, str]:
-    """What is odd about an answer, as a reason and a sentence; both are empty if nothing is."""
-    if change.grant_id is not None and grant.grant_id != change.grant_id:
-        return "another_grant", (
-            f"Nylas answered with the grant {grant.grant_id}, not with {change.grant_id}; the "
-            "mailbox may have two grants now, and a person should delete the one that is not used."
-        )
-    asked = {change.email, address_key(change.address)}
-    if grant.email and address_key(grant.email) not in asked:
-        return "another_address", (
-            f"Nylas answered with the address {bounded(grant.email)}: the roster may name an alias "
-            "of it. The grant is known under both from now on."
-        )
-    return "", ""
 
 
 def _cause(errors: BaseExceptionGroup[BaseException]) -> BaseException:
