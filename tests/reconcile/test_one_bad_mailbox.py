@@ -114,6 +114,20 @@ async def test_a_canary_is_asked_in_the_spelling_of_its_grant(world):
 
 
 @on_sqlite
+async def test_a_canarys_answer_with_another_partys_grant_does_not_make_it_ours(world):
+    join(world, "contoso")
+    world.control.set_aliases({"canary@contoso.example.com": "theirs@contoso.example.com"})
+    theirs = {"email": "theirs@contoso.example.com", "provider": "microsoft"}
+    world.control.seed([theirs | {"credential_id": "another", "created_at": 1_600_000_000}])
+    fault(world, "mailbox_error", error="consent_missing", match=only("user*"))
+    await night(world, people(3, "contoso"))
+    [row] = [row for row in world.rows("grants") if row["email"].startswith("canary@")]
+    assert (row["address"], row["owned"]) == (theirs["email"], False)
+    said = world.rows("probes")[-1]["message"]
+    assert "answered with the address theirs@contoso.example.com" in said
+
+
+@on_sqlite
 async def test_a_grant_of_the_same_night_outweighs_several_refused_mailboxes(world):
     join(world, "contoso")
     canary = "canary@contoso.example.com"

@@ -279,7 +279,7 @@ def record_probe(
     probed: Probed,
     grant: Grant | None,
     *,
-    owned: bool = True,
+    owned: bool,
 ) -> None:
     """Record one probe of the tenant's canary, and the grant that was the answer, if one was."""
     write.connection.execute(

@@ -9,6 +9,7 @@ passes through `bulkgrants.redaction` before it gets into an error.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +30,7 @@ from bulkgrants.errors import (
     Throttle,
     Unavailable,
 )
-from bulkgrants.model import Grant
+from bulkgrants.model import Actual, Grant, Onboarding
 from bulkgrants.nylas.calls import Call, Json, JsonObject, Malformed, Subject
 from bulkgrants.ports import Clock
 from bulkgrants.redaction import redacted
@@ -37,6 +38,7 @@ from bulkgrants.refusals import BLOCKED, KnownError, grant_error
 from bulkgrants.text import address_key, bounded, read_json
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
 """More than a page of 200 grants can have; a sender stops reading there."""
@@ -189,6 +191,15 @@ def unexpected(grant: Grant, *, grant_id: str | None, email: str, address: str) 
             "of it. The grant is known under both from now on."
         )
     return "", ""
+
+
+def unlike_asked(grant: Grant, onboarding: Onboarding, address: str, before: Actual | None) -> str:
+    """What is odd about the answer to the canary's authentication, which the log says too."""
+    grant_id = before.grant_id if before is not None else None
+    _, odd = unexpected(grant, grant_id=grant_id, email=onboarding.canary, address=address)
+    if odd:
+        _log.warning("The canary of the tenant %s: %s", onboarding.tenant, odd)
+    return odd
 
 
 def retry_after(headers: Mapping[str, str], clock: Clock) -> float | None:

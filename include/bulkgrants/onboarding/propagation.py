@@ -5,7 +5,6 @@ A probe shows whether it does: an ordinary authentication of the tenant's canary
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,15 +14,13 @@ from bulkgrants.ledger.database import Ledger, reading
 from bulkgrants.ledger.rights import keep_hold, writing
 from bulkgrants.ledger.tenants import credential_ids
 from bulkgrants.model import Actual, Awaiting, Grant, Onboarding, Probed, ProbeOutcome, Provider
-from bulkgrants.nylas.answers import unexpected
+from bulkgrants.nylas.answers import unlike_asked
 from bulkgrants.nylas.calls import authenticate, list_grants
 from bulkgrants.nylas.sending import Sender
 from bulkgrants.onboarding.canary import Approach, approach, grants_of
 from bulkgrants.ports import Chance, Clock
 from bulkgrants.refusals import Concerns, Refusal
 from bulkgrants.text import bounded
-
-_log = logging.getLogger(__name__)
 
 FIRST_WAIT = timedelta(seconds=10)
 """The shortest wait between two probes."""
@@ -173,7 +170,7 @@ def probe(
     except Retriable as error:
         probed = Probed.unserved(onboarding.required, error, error.after)
     else:
-        odd = _odd(onboarding, how, grant)
+        odd = unlike_asked(grant, onboarding, how.address, before)
         probed = Probed.granted(onboarding.required, grant.scopes, odd)
     # checked again: while the call was under way, another run may have taken over
     with writing(ledger, onboarding.held_by(run_key), clock()) as write:
@@ -182,15 +179,6 @@ def probe(
         if probed.outcome is ProbeOutcome.GRANTED:
             records.ready(write)
     return probed
-
-
-def _odd(onboarding: Onboarding, how: Approach, grant: Grant) -> str:
-    """What is odd about the answer, which the log says too; empty if nothing is."""
-    grant_id = how.grant.grant_id if how.grant is not None else None
-    _, odd = unexpected(grant, grant_id=grant_id, email=onboarding.canary, address=how.address)
-    if odd:
-        _log.warning("The canary of the tenant %s: %s", onboarding.tenant, odd)
-    return odd
 
 
 def require_probable(ledger: Ledger, sender: Sender, onboarding: Onboarding) -> None:

@@ -7,17 +7,24 @@ permission that only they need. So before a tenant is sent back to its admin, it
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 
 from bulkgrants.errors import Refused, Retriable
 from bulkgrants.ledger import changes
 from bulkgrants.ledger.database import Ledger, reading
-from bulkgrants.ledger.onboarding import last_answered_probe, read_onboarding, record_probe
+from bulkgrants.ledger.onboarding import (
+    last_answered_probe,
+    read_onboarding,
+    record_probe,
+    recorded_canary,
+)
 from bulkgrants.ledger.rights import confirm_claim, writing
 from bulkgrants.ledger.staging import address_to_authenticate
 from bulkgrants.ledger.tenants import credential_ids
-from bulkgrants.model import BatchClaim, Grant, Onboarding, Probed, ProbeOutcome, Run
+from bulkgrants.model import Actual, BatchClaim, Grant, Onboarding, Probed, ProbeOutcome, Run
+from bulkgrants.nylas.answers import unlike_asked
 from bulkgrants.nylas.calls import Call, authenticate
 from bulkgrants.nylas.sending import AsyncSender, Condition, only_while
 from bulkgrants.ports import Clock
@@ -68,20 +75,22 @@ async def consent_of(
     )
     if known is not None:
         return _shown(known)
-    onboarding, call = await asyncio.to_thread(_call, ledger, claim.run, tenant)
-    if call is None:
+    asked = await asyncio.to_thread(_question, ledger, claim.run, tenant)
+    if asked is None:
         return ConsentSeen.UNASKABLE
+    required = asked.onboarding.required
     grant: Grant | None = None
     try:
         with only_while(Condition(partial(confirm_claim, ledger, claim))):
-            grant = await sender.send(call)  # once: the batch goes on without a slow answer
+            grant = await sender.send(asked.call)  # once: the batch goes on without a slow answer
     except Refused as error:
-        probed = Probed.refused(onboarding.required, error, error.known)
+        probed = Probed.refused(required, error, error.known)
     except Retriable as error:
-        probed = Probed.unserved(onboarding.required, error, error.after)
+        probed = Probed.unserved(required, error, error.after)
     else:
-        probed = Probed.granted(onboarding.required, grant.scopes)
-    await asyncio.to_thread(_record, ledger, claim, onboarding, probed, grant, clock)
+        odd = unlike_asked(grant, asked.onboarding, asked.address, asked.before)
+        probed = Probed.granted(required, grant.scopes, odd)
+    await asyncio.to_thread(_record, ledger, claim, asked, probed, grant, clock)
     return _shown(probed)
 
 
@@ -95,8 +104,20 @@ def _shown(probed: Probed) -> ConsentSeen:
     return ConsentSeen.UNANSWERED
 
 
-def _call(ledger: Ledger, run: Run, tenant: str) -> tuple[Onboarding, Call[Grant] | None]:
-    """The canary's authentication, or None if it must not be sent: its grant may not be ours."""
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """A canary that may be authenticated."""
+
+    onboarding: Onboarding
+    address: str
+    """How to spell it."""
+    before: Actual | None
+    """The grant that it has."""
+    call: Call[Grant]
+
+
+def _question(ledger: Ledger, run: Run, tenant: str) -> _Question | None:
+    """How to ask the canary, or None if it must not be asked: its grant may not be ours."""
     application = run.application
     onboarding = read_onboarding(ledger, application, tenant)
     provider, email = onboarding.provider, onboarding.canary
@@ -105,20 +126,23 @@ def _call(ledger: Ledger, run: Run, tenant: str) -> tuple[Onboarding, Call[Grant
             (provider, onboarding.credential)
         )
         if not email or credential_id is None:
-            return onboarding, None
+            return None
         address = address_to_authenticate(connection, run, provider, email, credential_id)
+        recorded, gone = recorded_canary(connection, onboarding) or (None, False)
     if address is None:
-        return onboarding, None
-    return onboarding, authenticate(provider, address, credential_id, onboarding.scopes)
+        return None
+    call = authenticate(provider, address, credential_id, onboarding.scopes)
+    return _Question(onboarding, address, None if gone else recorded, call)
 
 
 def _record(
     ledger: Ledger,
     claim: BatchClaim,
-    onboarding: Onboarding,
+    asked: _Question,
     probed: Probed,
     grant: Grant | None,
     clock: Clock,
 ) -> None:
+    ours = grant is not None and grant.is_ours(asked.before, claim.run.opened_at)
     with writing(ledger, claim, clock()) as write:
-        record_probe(write, onboarding, probed, grant)
+        record_probe(write, asked.onboarding, probed, grant, owned=ours)
