@@ -414,11 +414,6 @@ def authenticate(provider: Provider, email: str, credential_id: str, scopes: str
     )
 
 
-def find_grant(grant_id: str) -> Call[bool]:
-    """Whether the application has the grant: true, or refused with status 404."""
-    return Call("GET", f"/v3/grants/{quote(grant_id, safe='')}", lambda _body: True)
-
-
 def list_grants(
     *,
     limit: int = PAGE_SIZE,
@@ -445,8 +440,16 @@ def list_grants(
 
 def get_grant(grant_id: str) -> Call[ListedGrant]:
     """The grant with this id; refused with status 404 if there is none."""
+    return _by_id(grant_id, lambda body: _listed(_read(_Item, body).data))
 
-    def parse(body: bytes) -> ListedGrant:
-        return _listed(_read(_Item, body).data)
 
+def find_grant(grant_id: str) -> Call[bool]:
+    """Whether the application has the grant: true, or refused with status 404.
+
+    The answer is not read, so a grant that cannot be read is found too.
+    """
+    return _by_id(grant_id, lambda _body: True)
+
+
+def _by_id(grant_id: str, parse: Callable[[bytes], T]) -> Call[T]:
     return Call("GET", f"/v3/grants/{quote(grant_id, safe='')}", parse)
