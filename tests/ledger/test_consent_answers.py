@@ -133,9 +133,9 @@ def forge_the_end(connection):
 @pytest.mark.parametrize(
     ("meanwhile", "verdict", "tenant"),
     [
-        (change_the_credential, Verdict.MISMATCHED, "acme"),
-        (point_to_another_credential, Verdict.MISMATCHED, "acme"),
-        (take_off_the_list, Verdict.MISMATCHED, "acme"),
+        (change_the_credential, Verdict.STALE, "acme"),
+        (point_to_another_credential, Verdict.STALE, "acme"),
+        (take_off_the_list, Verdict.STALE, "acme"),
         (ask_another_organisation, Verdict.MISMATCHED, "acme"),
         (mark_expired, Verdict.EXPIRED, "acme"),
         (forge_the_tenant, Verdict.UNKNOWN, ""),

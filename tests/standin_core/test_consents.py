@@ -26,6 +26,7 @@ from support.journeys import (
     ENTRA,
     MICROSOFT,
     REDIRECT,
+    SCOPES,
     START,
     TENANTS,
     TERMS,
@@ -169,6 +170,24 @@ def test_the_admin_of_another_organisation_is_refused(journey):
     assert meaning.code == "AADSTS50020"
     assert row["admin_tenant"] == ""
     assert journey.control.consents() == []
+
+
+def test_permissions_that_are_added_after_the_consent_come_by_the_same_link(journey):
+    """As the sentence at the deadline says."""
+    journey.control.set_microsoft_apps({"azure-app": {"scopes": ["User.Read.All"]}})
+    journey.microsoft(ENTRA)
+    journey.take_up()
+    asked = journey.ask()
+    journey.receive(journey.answer(asked, approve=True, tenant="contoso.example"))
+    said = worthless(journey, "run-1")
+    assert "have the admin open the same consent link again" in said
+    assert "Then trigger onboard_tenants with `tenants` set to contoso" in said
+    journey.control.set_microsoft_apps({"azure-app": {"scopes": SCOPES.split()}})
+    again = journey.receive(journey.answer(asked, approve=True, tenant="contoso.example"))
+    assert again.verdict is Verdict.REPEATED
+    journey.take_up("manual", names=["contoso"])
+    journey.wait(run="manual")
+    assert journey.standing().awaiting is None
 
 
 def test_after_a_no_a_person_asks_again_and_the_tenant_gets_ready(journey):

@@ -166,7 +166,7 @@ def test_a_link_for_a_credential_that_was_made_anew_is_replaced(journey):
         name="shared",
         credential_type=CredentialType.ADMIN_CONSENT,
     )
-    assert journey.receive(location).verdict is Verdict.MISMATCHED
+    assert journey.receive(location).verdict is Verdict.STALE
     hold = Hold(APPLICATION, "contoso", "run-1")
     assert needs_attention(journey.ledger, hold, journey.now)
     assert journey.step() == MakeLink(is_reminder=True)

@@ -261,7 +261,7 @@ def test_at_the_deadline_silence_is_not_called_a_refusal(probing, name):
     said = str(raised.value)
     assert "no probe was answered, so it is unknown whether" in said
     assert f"carries {', '.join(SCOPES.split())}" in said
-    assert "Start the onboarding of this tenant by its name once" in said
+    assert "trigger onboard_tenants with `tenants` set to contoso, which begins the wait" in said
     assert "lacks" not in said
     probing.control.clear_faults()
     (again,) = probing.take_up("manual", names=["contoso"])
@@ -283,6 +283,18 @@ def test_a_last_probe_without_an_answer_hides_nothing_that_was_seen_before(probi
     said = str(raised.value)
     assert f"lacks {', '.join((SCOPES if refused else REST).split())}, as" in said
     assert ("add the application permission" if refused else "Add them to the Azure app") in said
+    assert ("asks the canary once more; if it says the same" in said) is refused
+    probing.control.clear_faults()
+    probing.control.set_switches(propagation_none="refuse")
+    probing.control.set_propagation(stage="none" if refused else "all")
+    probing.let_go()
+    probing.take_up("run-2")
+    if not refused:
+        assert probing.advance(run="run-2") == Ready()
+        return
+    with pytest.raises(NotPropagated, match="the next run of onboard_tenants makes a new link"):
+        probing.advance(run="run-2")
+    assert probing.standing().awaiting is Awaiting.CONSENT
 
 
 def test_what_an_earlier_wait_saw_is_not_taken_for_this_one(probing):

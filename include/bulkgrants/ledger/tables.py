@@ -223,7 +223,8 @@ consent_attempts = Table(
     Column("at", Moment, nullable=False, comment="When it arrived."),
     Column("verdict", String(20), nullable=False,
            comment="`given`, `refused`, `repeated`, `malformed`, `too_long`, `unknown`, `used`, "
-                   "`expired`, `mismatched` or `passing`. Only the first two change a consent."),
+                   "`expired`, `stale`, `mismatched` or `passing`. Only the first two change a "
+                   "consent."),
     Column("detail", Text, nullable=False, default="",
            comment="The error and Microsoft's words, at most 300 characters, never the state; "
                    "empty without an error."),

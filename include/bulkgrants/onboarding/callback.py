@@ -53,8 +53,10 @@ class Verdict(StrEnum):
     USED = "used"
     """The same link was answered before, in another way."""
     EXPIRED = "expired"
+    STALE = "stale"
+    """The tenant has another credential since the link was made, or is no longer listed."""
     MISMATCHED = "mismatched"
-    """Another organisation answered, or the tenant now has another credential."""
+    """Another organisation answered. The link stays open for the right one."""
     PASSING = "passing"
     """Microsoft could not answer just then. The link stays open, so that it can be tried again."""
 
@@ -217,7 +219,9 @@ def judge(
         return Verdict.REPEATED if said is before else Verdict.USED
     if consent.status is ConsentStatus.EXPIRED or consent.expires_at <= now:
         return Verdict.EXPIRED
-    if consent.credential_id != credential_id or not _is_their_tenant(redirect, consent):
+    if consent.credential_id != credential_id:
+        return Verdict.STALE
+    if not _is_their_tenant(redirect, consent):
         return Verdict.MISMATCHED
     is_passing = said is Verdict.REFUSED and redirect.error.known.is_passing
     return Verdict.PASSING if is_passing else said

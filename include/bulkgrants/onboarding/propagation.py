@@ -39,14 +39,15 @@ HOPELESS = frozenset(
 """Refusals that waiting does not help: a person has to change something first."""
 _WHERE = {
     Provider.MICROSOFT: (
-        "Add them to the Azure app as application permissions of Microsoft Graph, have the admin "
-        "consent again, or take them out of the tenant's `scopes`."
+        "Add them to the Azure app as application permissions of Microsoft Graph and have the "
+        "admin open the same consent link again, or take them out of the tenant's `scopes`."
     ),
     Provider.GOOGLE: (
         "Delegate them to the service account in the customer's Google Admin console, or take "
         "them out of the tenant's `scopes`."
     ),
 }
+_ANEW = "Then trigger onboard_tenants with `tenants` set to {}, which begins the wait anew."
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,11 +273,17 @@ def _overdue(ledger: Ledger, onboarding: Onboarding, pace: Pace, probed: Probed)
     if answered is None:
         return (
             f"{head}no probe was answered, so it is unknown whether {canary} carries "
-            f"{missing}. Start the onboarding of this tenant by its name once the provider and "
-            f"Nylas answer again. ({probed.message})"
+            f"{missing}. Wait until the provider and Nylas answer again. "
+            f"{_ANEW.format(onboarding.tenant)} ({probed.message})"
         )
     source = ", as the last answered probe shows" if unserved else ""
     head += f"{canary} lacks {missing}{source}."
     if answered.outcome is ProbeOutcome.PARTIAL:
-        return f"{head} {_WHERE[onboarding.provider]}"
-    return f"{head} {_advice(answered)}"
+        return f"{head} {_WHERE[onboarding.provider]} {_ANEW.format(onboarding.tenant)}"
+    if not wants_consent(onboarding, answered):
+        return f"{head} {_advice(answered)} {_ANEW.format(onboarding.tenant)}"
+    once_more = (
+        " The next run of onboard_tenants asks the canary once more; if it says the same, the "
+        "tenant awaits its admin again, with a new link."
+    )
+    return f"{head} {_advice(answered)}{once_more if unserved else ''}"

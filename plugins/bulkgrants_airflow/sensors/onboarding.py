@@ -199,8 +199,8 @@ def _refusal(tenant: str, error: OAuthError) -> str:
     )
     return (
         f"The consent of the tenant {tenant} was refused. {known.meaning} "
-        f"{known.remedy} Then trigger onboard_tenants with `tenants` set to {tenant}, "
-        f"or clear this run's request_consent: either makes a new link. ({said})"
+        f"{known.remedy} A new link is made if you trigger onboard_tenants with `tenants` set to "
+        f"{tenant}, or clear this run's request_consent. ({said})"
     )
 
 

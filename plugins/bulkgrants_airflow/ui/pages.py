@@ -40,6 +40,7 @@ STATUS: Mapping[Verdict, int] = {
     Verdict.UNKNOWN: 404,
     Verdict.USED: 409,
     Verdict.EXPIRED: 410,
+    Verdict.STALE: 410,
     Verdict.MISMATCHED: 409,
     Verdict.PASSING: 200,
 }

@@ -178,10 +178,10 @@ OTHERS: dict[str, tuple[Query, Verdict]] = {
     "no again": (lambda links: links.refused.declined(), Verdict.REPEATED),
     "no after yes": (lambda links: links.given.declined(), Verdict.USED),
     "yes after no": (lambda links: links.refused.approved(), Verdict.USED),
-    "a credential of the past": (lambda links: links.swapped.approved(), Verdict.MISMATCHED),
+    "a credential of the past": (lambda links: links.swapped.approved(), Verdict.STALE),
     "a no with a credential of the past": (
         lambda links: links.swapped.declined(),
-        Verdict.MISMATCHED,
+        Verdict.STALE,
     ),
     "another organisation": (
         acme(f"admin_consent=True&tenant={OTHER_GUID}"),
@@ -202,6 +202,7 @@ STATUS = {
     Verdict.UNKNOWN: 404,
     Verdict.USED: 409,
     Verdict.MISMATCHED: 409,
+    Verdict.STALE: 410,
     Verdict.EXPIRED: 410,
     Verdict.TOO_LONG: 414,
     Verdict.REPEATED: 200,
@@ -230,7 +231,7 @@ def test_an_answer_that_does_not_count_gets_its_page_and_leaves_at_most_an_attem
     assert recorded(small.ledger) == before
     noted = [row["verdict"] for row in rows(small.ledger, "consent_attempts")[attempts:]]
     assert noted == ([verdict] if request.node.callspec.id in NOTED else [])
-    genuine = verdict in {Verdict.EXPIRED, Verdict.REPEATED, Verdict.USED, Verdict.MISMATCHED}
+    genuine = verdict not in {Verdict.MALFORMED, Verdict.TOO_LONG, Verdict.UNKNOWN}
     assert bool(answer.page.texts.get("bdi")) == genuine, "a name is shown for genuine states only"
 
 

@@ -116,6 +116,44 @@ def test_every_verdict_has_a_page_that_says_what_happened_and_what_to_do_next(ve
     assert "None" not in page.words
 
 
+GOOD = {Verdict.MISMATCHED, Verdict.PASSING}
+"""The verdicts after which the same link can still be answered."""
+OVER = {
+    (Verdict.EXPIRED, ConsentStatus.EXPIRED),
+    (Verdict.STALE, ConsentStatus.PENDING),
+    (Verdict.REFUSED, ConsentStatus.REFUSED),
+    (Verdict.REPEATED, ConsentStatus.REFUSED),
+    (Verdict.REPEATED, ConsentStatus.LOST),
+    (Verdict.USED, ConsentStatus.REFUSED),
+    (Verdict.USED, ConsentStatus.LOST),
+}
+"""Those after which only another link can be."""
+
+
+def words_for(verdict, status) -> str:
+    from bulkgrants_airflow.ui.pages import page_of
+
+    html = page_of(Received(verdict, "acme", status, utc_now())).html
+    return " ".join(Outline.of(html).words.split())
+
+
+@pytest.mark.parametrize(
+    ("verdict", "status"), [*OVER, *((one, ConsentStatus.PENDING) for one in GOOD)]
+)
+def test_an_admin_is_told_to_open_the_link_again_only_if_it_can_still_be_answered(verdict, status):
+    said = words_for(verdict, status)
+    assert ("link again" in said) == (verdict in GOOD)
+    assert ("you the link for a new one" in said or "send you a new link" in said) == (
+        verdict not in GOOD
+    )
+
+
+def test_a_no_after_a_yes_by_another_link_is_not_told_that_this_link_was_answered():
+    said = words_for(Verdict.USED, ConsentStatus.GIVEN)
+    assert "the consent was given" in said
+    assert "This link was answered" not in said
+
+
 @pytest.mark.parametrize(
     ("number", "sentence", "remedy"),
     [

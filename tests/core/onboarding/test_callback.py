@@ -188,8 +188,8 @@ def test_a_link_is_valid_until_the_moment_it_expires():
 
 @pytest.mark.parametrize("now_has", [None, "", "cred-2", "CRED-1"])
 @pytest.mark.parametrize("fields", [YES, NO])
-def test_an_answer_for_a_credential_that_is_no_longer_the_tenants_is_mismatched(now_has, fields):
-    assert verdict(read(**fields), credential_id=now_has) is Verdict.MISMATCHED
+def test_an_answer_for_a_credential_that_is_no_longer_the_tenants_is_stale(now_has, fields):
+    assert verdict(read(**fields), credential_id=now_has) is Verdict.STALE
 
 
 @pytest.mark.parametrize(
