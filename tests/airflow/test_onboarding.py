@@ -278,7 +278,9 @@ def test_a_refusal_ends_the_run_and_a_person_may_ask_again(airflow, capfd):
         ("refused", None, "consent")
     ]
     assert "The consent of the tenant contoso was refused." in shown
-    assert "Then trigger onboard_tenants with `tenants` set to contoso" in shown
+    assert (
+        "A new link is made if you trigger onboard_tenants with `tenants` set to contoso" in shown
+    )
     assert "access_denied" in shown
     assert asset_events(refused) == []
 

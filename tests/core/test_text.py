@@ -13,6 +13,7 @@ from bulkgrants.text import (
     address_key,
     bounded,
     markdown_cell,
+    missing_scopes,
     normalise_address,
     normalise_addresses,
 )
@@ -170,3 +171,18 @@ def test_a_cell_of_a_table_stays_in_its_cell(text):
     cell = markdown_cell(text)
     assert cell.isprintable()
     assert not re.search(r"(?<!\\)(?:\\\\)*[|`*_\[\]<>]", cell)
+
+
+@pytest.mark.parametrize(
+    ("required", "carried", "missing"),
+    [
+        ("", "", ()),
+        ("", "a", ()),
+        ("a b", "", ("a", "b")),
+        ("a b", "b c", ("a",)),
+        ("User.Read.All", "user.read.all", ()),
+        ("a", "ab", ("a",)),
+    ],
+)
+def test_what_is_missing_is_told_by_name(required, carried, missing):
+    assert missing_scopes(required, carried) == missing

@@ -14,9 +14,8 @@ from bulkgrants.model import (
     ProbeOutcome,
 )
 from bulkgrants.onboarding import propagation
-from bulkgrants.onboarding.propagation import ProbeAgain, Ready
+from bulkgrants.onboarding.propagation import ProbeAgain, Ready, why_it_waits
 from bulkgrants.refusals import Refusal, recorded_refusal
-from bulkgrants.text import missing_scopes
 from support.journeys import (
     APPLICATION,
     CALENDAR,
@@ -120,21 +119,6 @@ def test_more_scopes_than_are_required_are_no_matter(journey):
 
 
 @pytest.mark.parametrize(
-    ("required", "carried", "missing"),
-    [
-        ("", "", ()),
-        ("", "a", ()),
-        ("a b", "", ("a", "b")),
-        ("a b", "b c", ("a",)),
-        ("User.Read.All", "user.read.all", ()),
-        ("a", "ab", ("a",)),
-    ],
-)
-def test_what_is_missing_is_told_by_name(required, carried, missing):
-    assert missing_scopes(required, carried) == missing
-
-
-@pytest.mark.parametrize(
     ("stage", "none", "missing", "remedy"),
     [
         ("none", "empty", SCOPES, "Add them to the Azure app as application permissions"),
@@ -233,6 +217,37 @@ def test_what_time_may_mend_is_waited_for_and_has_a_remedy_at_the_end(probing, n
 def test_what_time_may_mend_at_google_is_waited_for_too(delegated, name):
     waited_for(delegated, name, WAITED_FOR_AT_GOOGLE[name], "acme", GOOGLE)
     assert delegated.standing("acme").awaiting is Awaiting.PROPAGATION
+
+
+def why(journey, again, tenant="contoso", pace=MICROSOFT):
+    return why_it_waits(journey.standing(tenant), again, pace)
+
+
+def test_each_wait_says_what_it_waits_for_and_until_when(consented):
+    consented.control.set_switches(propagation_none="refuse")
+    consented.control.set_propagation(delay=3600, some_after=900, some=SOME.split())
+    end = "the wait ends at 2026-03-01 04:00:00 UTC."
+    said = why(consented, consented.advance())
+    assert said == (
+        "The tenant contoso awaits propagation: a probe right after the consent would come too "
+        f"early. The next probe is due at 2026-03-01 02:05:00 UTC; {end}"
+    )
+    consented.sleep(MICROSOFT.floor)
+    for _ in range(3):
+        said = why(consented, consented.advance())
+        assert said.startswith(
+            f"The tenant contoso awaits propagation: the grant of its canary {CANARY} lacks "
+            f"{', '.join(SCOPES.split())}. No admin of the tenant has consented"
+        ), said
+        assert "new consent link" not in said  # there is none while the tenant awaits propagation
+        assert said.endswith(end)
+        consented.sleep(timedelta(minutes=1))
+    consented.sleep(timedelta(minutes=15))
+    said = why(consented, consented.advance())
+    assert f"lacks {', '.join(REST.split())}. The next probe is due at" in said
+    consented.control.add_fault("empty_502", match=CUSTOM, times=1)
+    said = why(consented, consented.advance())
+    assert "awaits propagation: its canary's last probe was not answered. (" in said
 
 
 @pytest.mark.parametrize("name", UNSERVED)

@@ -5,6 +5,7 @@ A probe shows whether it does: an ordinary authentication of the tenant's canary
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -47,6 +48,7 @@ _WHERE = {
         "them out of the tenant's `scopes`."
     ),
 }
+_SECOND = "%Y-%m-%d %H:%M:%S"
 _ANEW = "Then trigger onboard_tenants with `tenants` set to {}, which begins the wait anew."
 
 
@@ -142,6 +144,28 @@ def advance(
                 said = f"{said} {_next_link(onboarding, asks=records.ask_again(write))}"
         raise NotPropagated(said)
     return ProbeAgain(pace.next_probe(onboarding.since, now, chance, probed.rest), probed)
+
+
+def why_it_waits(onboarding: Onboarding, again: ProbeAgain, pace: Pace) -> str:
+    """What the tenant waits for, and until when."""
+    probed = again.probed
+    if probed is None:
+        why = "a probe right after the consent would come too early."
+    elif probed.outcome is ProbeOutcome.UNSERVED:
+        why = f"its canary's last probe was not answered. ({probed.message})"
+    else:
+        why = f"{_canary(onboarding)} lacks {_named(probed.missing)}."
+        if probed.known is not None and wants_consent(onboarding, probed):
+            why = (
+                f"{why} {probed.known.meaning} ({probed.message})"  # no link is made until the end
+            )
+        elif probed.message:
+            why = f"{why} {_advice(probed)}"
+    end = onboarding.since + pace.deadline if onboarding.since else again.until
+    return (
+        f"The tenant {onboarding.tenant} awaits propagation: {why} The next probe is due at "
+        f"{again.until:{_SECOND}} UTC; the wait ends at {end:{_SECOND}} UTC."
+    )
 
 
 def probe(
@@ -256,6 +280,14 @@ def _advice(probed: Probed) -> str:
     return f"{known.meaning} {known.remedy}{instead if another else ''} ({probed.message})"
 
 
+def _canary(onboarding: Onboarding) -> str:
+    return f"the grant of its canary {bounded(onboarding.canary, 120)}"
+
+
+def _named(missing: Iterable[str]) -> str:
+    return bounded(", ".join(missing), 600)
+
+
 def _overdue(ledger: Ledger, onboarding: Onboarding, pace: Pace, probed: Probed) -> str:
     unserved = probed.outcome is ProbeOutcome.UNSERVED
     answered: Probed | None = probed
@@ -264,12 +296,12 @@ def _overdue(ledger: Ledger, onboarding: Onboarding, pace: Pace, probed: Probed)
             ledger, onboarding.application, onboarding.tenant, onboarding.since
         )
     hours = pace.deadline.total_seconds() / 3600
-    missing = bounded(", ".join((answered or probed).missing), 600)
+    missing = _named((answered or probed).missing)
     head = (
         f"The tenant {onboarding.tenant} is not ready {hours:g} h after "
         f"{'its consent' if onboarding.provider is Provider.MICROSOFT else 'the first probe'}: "
     )
-    canary = f"the grant of its canary {bounded(onboarding.canary, 120)}"
+    canary = _canary(onboarding)
     if answered is None:
         return (
             f"{head}no probe was answered, so it is unknown whether {canary} carries "

@@ -20,7 +20,7 @@ from bulkgrants.errors import ConsentExpired, ConsentRefused, Misconfigured, Sup
 from bulkgrants.ledger.onboarding import stop
 from bulkgrants.ledger.rights import keep_hold, release_hold, writing
 from bulkgrants.model import Awaiting, OAuthError, Onboarding, Stop
-from bulkgrants.onboarding.propagation import ProbeAgain, Ready, advance
+from bulkgrants.onboarding.propagation import ProbeAgain, Ready, advance, why_it_waits
 from bulkgrants.onboarding.waiting import (
     AwaitAnswer,
     Declined,
@@ -213,11 +213,12 @@ class PropagationSensor(TenantSensor):
 
     def work(self, workspace: Workspace, onboarding: Onboarding, context: Context) -> None:
         """Make one probe, if it is due."""
+        pace = workspace.settings.propagation[onboarding.provider]
         step = advance(
             workspace.ledger,
             workspace.single_sender(),
             onboarding,
-            workspace.settings.propagation[onboarding.provider],
+            pace,
             run_key=run_key(context),
             clock=utc_now,
             chance=random.random,
@@ -225,11 +226,6 @@ class PropagationSensor(TenantSensor):
         match step:
             case Ready():
                 self.log.info("Tenant %s is ready", self.tenant)
-            case ProbeAgain(until, probed):
-                if probed is not None:
-                    lacks = ", ".join(probed.missing)
-                    self.log.info(
-                        "Probe: %s. Missing: %s. %s", probed.outcome, lacks, probed.message
-                    )
-                self.log.info("The next probe is due at %s UTC", f"{until:%Y-%m-%d %H:%M:%S}")
+            case ProbeAgain(until) as again:
+                self.log.info("%s", why_it_waits(onboarding, again, pace))
                 self.wait(MomentTrigger(until.isoformat()))
