@@ -12,16 +12,13 @@ from bulkgrants.errors import Misconfigured, NotPropagated, Superseded
 from bulkgrants.ledger import onboarding as steps
 from bulkgrants.ledger.database import metadata
 from bulkgrants.ledger.rights import answering
-from bulkgrants.ledger.tenants import record_credential
 from bulkgrants.model import (
     Awaiting,
     CredentialType,
     Hold,
     Provider,
-    RegisteredCredential,
     Stop,
 )
-from bulkgrants.nylas.calls import create_credential
 from bulkgrants.onboarding.callback import Verdict
 from bulkgrants.onboarding.links import key_id, state_key
 from bulkgrants.onboarding.propagation import Ready, require_probable
@@ -155,17 +152,7 @@ def test_a_link_for_a_credential_that_was_made_anew_is_replaced(journey):
     location = journey.answer(old, approve=True, tenant="contoso.example")
     journey.sleep(timedelta(hours=1))
     data = {"tenant": ENTRA, "client_id": "azure-app", "client_secret": "another"}
-    made = journey.sender.send(
-        create_credential(Provider.MICROSOFT, "anew", CredentialType.ADMIN_CONSENT, data)
-    )
-    record_credential(
-        journey.ledger,
-        RegisteredCredential(made.credential_id, "f", journey.now, None),
-        application=APPLICATION,
-        provider=Provider.MICROSOFT,
-        name="shared",
-        credential_type=CredentialType.ADMIN_CONSENT,
-    )
+    journey.register(Provider.MICROSOFT, CredentialType.ADMIN_CONSENT, data, "anew")
     assert journey.receive(location).verdict is Verdict.STALE
     hold = Hold(APPLICATION, "contoso", "run-1")
     assert needs_attention(journey.ledger, hold, journey.now)

@@ -96,8 +96,9 @@ class Journey:
         with self.ledger.begin() as connection:
             write_settings(connection, APPLICATION, tenants)
 
-    def register(self, provider, kind, data) -> str:
-        made = self.sender.send(create_credential(provider, "shared", kind, data))
+    def register(self, provider, kind, data, named: str = "shared") -> str:
+        """Register the tenants' credential, which Nylas knows under this name."""
+        made = self.sender.send(create_credential(provider, named, kind, data))
         record_credential(
             self.ledger,
             RegisteredCredential(made.credential_id, "f", self.now, None),
