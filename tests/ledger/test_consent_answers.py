@@ -83,6 +83,24 @@ def test_a_later_no_by_a_second_link_does_not_undo_a_yes(ledger):
     assert status_of(ledger, second) == ("pending", "propagation")
 
 
+def test_what_a_refused_link_says_again_is_compared_with_a_later_yes_by_another(ledger):
+    (first,) = send_links(ledger, "acme")
+    (second,) = send_links(ledger, "acme", now=NOW + HOUR)
+    assert take(ledger, first.declined()).verdict is Verdict.REFUSED
+    assert take(ledger, second.approved(), now=NOW + HOUR).verdict is Verdict.GIVEN
+    before = recorded(ledger)
+    for query, verdict in (
+        (first.declined(), Verdict.USED),
+        (first.approved(), Verdict.REPEATED),
+        (second.approved(), Verdict.REPEATED),
+        (second.declined(), Verdict.USED),
+    ):
+        again = take(ledger, query, now=NOW + 2 * HOUR)
+        assert (again.verdict, again.status) == (verdict, ConsentStatus.GIVEN)
+        assert again.answered_at == NOW + HOUR
+    assert recorded(ledger) == before
+
+
 def test_an_error_that_passes_is_noted_and_leaves_the_link_open(ledger):
     (acme,) = send_links(ledger, "acme")
     before = recorded(ledger)

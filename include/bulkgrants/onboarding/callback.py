@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
@@ -62,6 +62,8 @@ class Verdict(StrEnum):
 
 
 _STATUS = {Verdict.GIVEN: ConsentStatus.GIVEN, Verdict.REFUSED: ConsentStatus.REFUSED}
+_COMPARED = frozenset({Verdict.REFUSED, Verdict.REPEATED, Verdict.USED})
+"""The verdicts that depend on whether a yes is in force."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,18 +117,17 @@ def receive(ledger: Ledger, query: str, *, application: str, key: bytes, now: da
             now=now,
         )
         verdict = weigh(consent)
-        if verdict is Verdict.REFUSED and consent and consents.given_consent(connection, consent):
-            verdict = Verdict.USED  # by another link, which a later no must not undo
         if consent is None or verdict is Verdict.UNKNOWN:
             _note(connection, None, verdict, now)
             return Received(verdict)
+        yes = consents.given_consent(connection, consent) if verdict in _COMPARED else None
+        if yes is not None:  # it may be by another link; a no to this one does not undo it
+            verdict = weigh(replace(consent, status=yes.status))
         if verdict in _STATUS and not _record(connection, consent, redirect, verdict, now):
             # Another answer to the same link came at the same moment and was recorded first.
             verdict = weigh(consents.find_consent(connection, consent.state_hash))
         _note(connection, consent, verdict, now, redirect.error)
-        after = consents.find_consent(connection, consent.state_hash) or consent
-        if verdict is Verdict.USED and after.status is ConsentStatus.PENDING:
-            after = consents.given_consent(connection, consent) or after
+        after = yes or consents.find_consent(connection, consent.state_hash) or consent
     return Received(verdict, consent.tenant, after.status, after.answered_at, after.error)
 
 
