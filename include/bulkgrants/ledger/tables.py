@@ -338,7 +338,7 @@ observed = Table(
     Column("updated_at", BigInteger, nullable=False,
            comment="When it was last authenticated; Unix seconds."),
     added_text("address", "As in `grants`."),
-    Column("alias_of", Exact, comment="As in `grants`."),
+    Column("alias_of", Exact, comment="As in `grants`; mostly null."),
     Index(None, "application", "provider", "email"),
     comment="The listing of grants that was read last, replaced by the next. Unlogged on "
             "PostgreSQL: empty after a crash of the server.",
