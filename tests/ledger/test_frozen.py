@@ -8,17 +8,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, create_engine, make_url, text
 
 from bulkgrants.errors import Unavailable
 from bulkgrants.ledger import runs
 from bulkgrants.ledger.database import brief, insert_rows, metadata, open_ledger, reading
 from bulkgrants.ledger.rights import answering, take_lease, writing
 from support.consents import send_links, status_of, take
-from support.ledgers import APPLICATION, lease_run, rows, with_tenants
+from support.ledgers import APPLICATION, NOW, lease_run, rows, with_tenants
+from support.listeners import stalling
 
 on_postgresql = pytest.mark.parametrize("ledger", ["postgresql"], indirect=True)
 on_sqlite = pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
@@ -74,6 +76,58 @@ def test_others_get_the_locks_of_a_frozen_process_and_it_learns_so_in_one_senten
     assert [row["observed"] for row in rows(ledger, "runs")] == [2]
 
 
+def stood_still():
+    return pytest.raises(Unavailable, match="this process stood still for too long")
+
+
+def leases_of(number: int) -> list[tuple[str, int, str]]:
+    """Rows that differ from the lease that a test holds."""
+    return [(f"app of row {one}", 1, "2026-03-01") for one in range(number)]
+
+
+LEASE = ("application", "token", "expires_at")
+
+
+@on_postgresql
+def test_others_get_the_locks_of_a_process_that_freezes_while_it_makes_rows(ledger):
+    run = lease_run(ledger)
+    frozen = open_ledger(url_of(ledger, idle_in_transaction_session_timeout="500ms"))
+
+    def made():
+        yield from leases_of(2)
+        with writing(ledger, run, run.opened_at) as write:
+            runs.note(write, observed=2)
+
+    with stood_still(), writing(frozen, run, run.opened_at) as write:
+        insert_rows(write.connection, metadata.tables["leases"], LEASE, made())
+    frozen.dispose()
+    assert [row["observed"] for row in rows(ledger, "runs")] == [2]
+    assert len(rows(ledger, "leases")) == 1
+
+
+@on_postgresql
+def test_others_get_the_locks_of_a_process_that_freezes_while_it_sends_rows(ledger):
+    run = lease_run(ledger)
+    settings = {"idle_in_transaction_session_timeout": "500ms"}
+
+    def write_rows(frozen: Engine) -> None:
+        with writing(frozen, run, run.opened_at) as write:
+            insert_rows(write.connection, metadata.tables["leases"], LEASE, leases_of(10_000))
+
+    server = str(ledger.url.query["host"])
+    with ThreadPoolExecutor(1) as pool, stalling(server, after=80_000) as stall:
+        url = make_url(url_of(ledger, **settings)).update_query_dict({"host": stall.folder})
+        frozen = open_ledger(url)
+        ended = pool.submit(write_rows, frozen)
+        assert stall.happened.wait(30)
+        with writing(ledger, run, run.opened_at) as write:
+            runs.note(write, observed=2)
+        with stood_still():
+            ended.result(timeout=30)
+        frozen.dispose()
+    assert len(rows(ledger, "leases")) == 1
+
+
 @on_postgresql
 def test_an_admins_yes_gets_past_a_frozen_process(ledger):
     (acme,) = send_links(ledger, "acme")
@@ -89,9 +143,9 @@ def test_a_lock_that_is_not_released_in_time_is_an_error_that_passes(ledger):
     run = lease_run(ledger)
     impatient = open_ledger(url_of(ledger, lock_timeout="100ms"))
     late = pytest.raises(Unavailable, match="did not release it in time")
-    with writing(ledger, run, run.opened_at), late as error:
-        lease_run(impatient, "other")
-    assert "SELECT" not in str(error.value)
+    with writing(ledger, run, run.opened_at), late as error, writing(impatient, run, NOW):
+        pass
+    assert "UPDATE" not in str(error.value)
     impatient.dispose()
 
 
@@ -149,9 +203,8 @@ def ask(connection) -> None:
     connection.execute(text("SELECT 1"))
 
 
-def copy(connection) -> None:
-    columns = ("application", "token", "expires_at")
-    insert_rows(connection, metadata.tables["leases"], columns, [("app", 1, "2026-03-01")])
+def insert(connection) -> None:
+    insert_rows(connection, metadata.tables["leases"], LEASE, leases_of(1))
 
 
 def commit(connection) -> None:
@@ -159,7 +212,7 @@ def commit(connection) -> None:
 
 
 @on_postgresql
-@pytest.mark.parametrize("step", [ask, copy, commit])
+@pytest.mark.parametrize("step", [ask, insert, commit])
 def test_a_session_that_was_ended_is_an_error_that_passes_and_the_next_one_works(ledger, step):
     with ledger.connect() as connection:
         connection.execute(text("SELECT 1"))
@@ -169,8 +222,7 @@ def test_a_session_that_was_ended_is_an_error_that_passes_and_the_next_one_works
     assert lease_run(ledger).token > 0
 
 
-@on_postgresql
-def test_a_copy_that_is_wrong_is_not_taken_for_one_that_passes(ledger):
+def test_a_row_that_is_wrong_is_not_taken_for_one_that_passes(ledger):
     with pytest.raises(Exception, match="application") as error, ledger.begin() as connection:
         insert_rows(connection, metadata.tables["leases"], ("token",), [(1,)])
     assert not isinstance(error.value, Unavailable)

@@ -6,8 +6,10 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 ANSWER = b'{"request_id": "r", "data": [], "limit": 1}'
 
@@ -123,3 +125,49 @@ def _serve(client: socket.socket, listener: Listener, answer: Answer) -> None:
                 return
         except OSError:
             return
+
+
+@dataclass
+class Stall:
+    """A socket in whose middle everything stops, and whether that has happened."""
+
+    folder: str
+    happened: threading.Event = field(default_factory=threading.Event)
+
+
+@contextmanager
+def stalling(server: str, after: int) -> Iterator[Stall]:
+    """A way to PostgreSQL's socket in a folder, on which only the first bytes of a client arrive.
+
+    The server cannot tell this from a client that is frozen while it sends.
+    """
+    name = ".s.PGSQL.5432"
+    with TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as door:
+        door.bind(str(Path(folder) / name))
+        door.listen()
+        stall, clients = Stall(folder), list[socket.socket]()
+
+        def relay() -> None:
+            client, _ = door.accept()
+            clients.append(client)
+            with client, socket.socket(socket.AF_UNIX) as behind, suppress(OSError):
+                behind.connect(str(Path(server) / name))
+                sending = threading.Thread(target=pass_on, args=(client, behind), daemon=True)
+                sending.start()
+                while answer := behind.recv(65536):
+                    client.sendall(answer)
+
+        def pass_on(client: socket.socket, behind: socket.socket) -> None:
+            left = after
+            while left and (data := client.recv(min(left, 65536))):
+                behind.sendall(data)
+                left -= len(data)
+            stall.happened.set()
+
+        threading.Thread(target=relay, daemon=True).start()
+        try:
+            yield stall
+        finally:
+            for client in clients:
+                with suppress(OSError):  # it has ended
+                    client.shutdown(socket.SHUT_RDWR)
