@@ -7,13 +7,13 @@ import pytest
 from sqlalchemy import update
 
 from bulkgrants.errors import LeaseHeld, Superseded
+from bulkgrants.ledger import runs
 from bulkgrants.ledger.rights import LEASE_TERM, keeping, release_lease, take_lease, writing
 from bulkgrants.ledger.tables import leases
-from bulkgrants.model import Mode, Run, RunKind, Selection
+from bulkgrants.model import Run, RunKind
 from bulkgrants.ports import utc_now
-from bulkgrants.reconcile.opening import RosterState, open_run
 from support.children import at_once, leased
-from support.ledgers import APPLICATION, NOW, lease_run, let_lapse, rows
+from support.ledgers import APPLICATION, NOW, asked, lease_run, let_lapse, rows
 
 
 def renewed(engine, run: Run) -> None:
@@ -53,30 +53,29 @@ def test_another_run_is_refused_while_the_lease_lasts_and_told_which_run_has_it(
     assert refusal.value.after == pytest.approx(600, abs=SOON.total_seconds())
 
 
+def test_a_run_is_refused_at_once_while_another_is_in_the_middle_of_a_write(ledger):
+    """A plan may take minutes, and nobody should look for a process that hangs meanwhile."""
+    run, kind = lease_run(ledger, "nightly"), RunKind.RECONCILE
+    manual = runs.open_record(ledger, application=APPLICATION, key="manual", kind=kind, now=NOW)
+    began = time.monotonic()
+    with (
+        writing(ledger, run, NOW),
+        pytest.raises(LeaseHeld, match="Run nightly of the same application is active"),
+    ):
+        take_lease(ledger, application=APPLICATION, run_id=manual)
+    assert time.monotonic() - began < 10
+
+
 @pytest.mark.parametrize("wrong", [timedelta(minutes=20), timedelta(days=400), -timedelta(days=1)])
 def test_a_machine_whose_clock_is_wrong_neither_steals_a_lease_nor_keeps_one(ledger, wrong):
     run = lease_run(ledger, "nightly")
     with pytest.raises(LeaseHeld):
-        asked_at(ledger, "wrong", NOW + wrong)
+        asked(ledger, "wrong", now=NOW + wrong)
     with writing(ledger, run, NOW + wrong):
         pass
     assert LEASE_TERM - SOON < left(ledger) <= LEASE_TERM
     let_lapse(ledger)
-    assert asked_at(ledger, "wrong", NOW + wrong).token > run.token
-
-
-def asked_at(engine, key, now) -> Run:
-    """A run that a machine opens at that time by its own clock."""
-    return open_run(
-        engine,
-        application=APPLICATION,
-        key=key,
-        kind=RunKind.RECONCILE,
-        mode=Mode.APPLY,
-        selection=Selection(),
-        roster=RosterState(now.date(), now.date(), exact=False, dated=False, newest=None),
-        now=now,
-    )
+    assert asked(ledger, "wrong", now=NOW + wrong).token > run.token
 
 
 def test_renewing_postpones_the_end(ledger):

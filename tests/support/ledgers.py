@@ -63,8 +63,21 @@ def opened(
     selection: Selection | None = None,
     roster_date: date | None = None,
 ) -> Run:
-    """A run that may continue, for the newest day of its roster."""
+    """A run that may continue, for the newest day of its roster, once other leases have lapsed."""
     pass_time(engine, now)
+    return asked(engine, key, application, now, mode, selection, roster_date)
+
+
+def asked(
+    engine: Engine,
+    key: str,
+    application: str = APPLICATION,
+    now: datetime = NOW,
+    mode: Mode = Mode.APPLY,
+    selection: Selection | None = None,
+    roster_date: date | None = None,
+) -> Run:
+    """A run that a machine opens at that time by its own clock."""
     day, dated = roster_date or now.date(), roster_date is not None
     return open_run(
         engine,

@@ -20,7 +20,8 @@ from datetime import datetime, timedelta
 from threading import Event, Thread
 from typing import Generic, TypeAlias, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select, update
+from sqlalchemy.engine import Row
 
 from bulkgrants.errors import LeaseHeld, Misconfigured, Superseded, Unavailable
 from bulkgrants.ledger.database import Ledger, brief, by_its_clock, insert_unless_there, reading
@@ -123,6 +124,10 @@ def take_lease(ledger: Ledger, *, application: str, run_id: int) -> None:
     LeaseHeld, with the name of the other run, while that run's lease has not expired.
     """
     mine = leases.c.application == application
+    with reading(ledger) as connection:  # a run at work may keep the lease locked for minutes
+        row = connection.execute(_lease(connection).where(mine)).one_or_none()
+        if row is not None:
+            _require_free(row, run_id)
     with ledger.begin() as connection:
         now, end = by_its_clock(connection), by_its_clock(connection, LEASE_TERM)
         connection.execute(
@@ -130,31 +135,36 @@ def take_lease(ledger: Ledger, *, application: str, run_id: int) -> None:
                 application=application, token=0, expires_at=now
             )
         )
-        row = connection.execute(
-            select(
-                leases.c.token,
-                leases.c.expires_at,
-                leases.c.run_id,
-                runs.c.key,
-                now.label("now"),
-            )
-            .join(runs, runs.c.id == leases.c.run_id, isouter=True)
-            .where(mine)
-            .with_for_update(of=leases)
-        ).one()
-        held = row.run_id is not None and row.expires_at > row.now
-        if row.run_id == run_id or not held:
-            token = row.token if row.run_id == run_id else row.token + 1
-            connection.execute(
-                update(leases).where(mine).values(run_id=run_id, token=token, expires_at=end)
-            )
-            connection.execute(update(runs).where(runs.c.id == run_id).values(token=token))
-            return
-    raise LeaseHeld(
-        f"Run {row.key} of the same application is active; its lease ends at "
-        f"{row.expires_at:%Y-%m-%d %H:%M:%S} UTC unless the run renews it.",
-        after=max(1.0, (row.expires_at - row.now).total_seconds()),
-    )
+        locked = _lease(connection).where(mine).with_for_update(of=leases)
+        row = connection.execute(locked).one()
+        _require_free(row, run_id)
+        token = row.token if row.run_id == run_id else row.token + 1
+        connection.execute(
+            update(leases).where(mine).values(run_id=run_id, token=token, expires_at=end)
+        )
+        connection.execute(update(runs).where(runs.c.id == run_id).values(token=token))
+
+
+def _lease(connection: Connection) -> Select[tuple[int, datetime, int | None, str, datetime]]:
+    """A lease with the key of the run that has it, and the time."""
+    return select(
+        leases.c.token,
+        leases.c.expires_at,
+        leases.c.run_id,
+        runs.c.key,
+        by_its_clock(connection).label("now"),
+    ).join(runs, runs.c.id == leases.c.run_id, isouter=True)
+
+
+def _require_free(lease: Row[tuple[int, datetime, int | None, str, datetime]], run_id: int) -> None:
+    """Make sure that no other run holds the lease. Raises LeaseHeld."""
+    left = (lease.expires_at - lease.now).total_seconds()
+    if lease.run_id not in {None, run_id} and left > 0:
+        raise LeaseHeld(
+            f"Run {lease.key} of the same application is active; its lease ends at "
+            f"{lease.expires_at:%Y-%m-%d %H:%M:%S} UTC unless the run renews it.",
+            after=max(1.0, left),
+        )
 
 
 def release_lease(connection: Connection, run: Run) -> None:
