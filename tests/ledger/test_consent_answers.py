@@ -5,18 +5,31 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import event, update
 
 from bulkgrants.ledger.consents import ATTEMPTS_FOR_ONE, STRAY_ATTEMPTS, answer_consent
+from bulkgrants.ledger.database import open_ledger
 from bulkgrants.ledger.rights import answering
 from bulkgrants.ledger.tables import consents, credentials, tenants
+from bulkgrants.ledger.tenants import lock_tenants, write_settings
+from bulkgrants.ledger.upgrade import upgrade
 from bulkgrants.model import ConsentStatus, OAuthError
 from bulkgrants.onboarding.callback import Verdict
-from support.consents import GUID, OTHER_GUID, recorded, send_links, status_of, take
-from support.ledgers import NOW, rows, wait_until_blocked
+from support.consents import (
+    GUID,
+    OTHER_GUID,
+    Link,
+    listed,
+    recorded,
+    send_links,
+    status_of,
+    take,
+)
+from support.ledgers import APPLICATION, NOW, rows, wait_until_blocked
 
 HOUR = timedelta(hours=1)
 
@@ -217,6 +230,40 @@ def test_of_two_answers_at_once_the_first_counts_and_the_other_is_told_so(ledger
     alike = first is ConsentStatus.GIVEN
     assert said == ((Verdict.REPEATED, Verdict.USED) if alike else (Verdict.USED, Verdict.REPEATED))
     assert status_of(ledger, acme)[0] == first
+
+
+@pytest.mark.parametrize("answer", [Link.approved, Link.declined])
+def test_an_answer_during_a_change_of_its_tenants_settings_comes_after_it(postgres_url, answer):
+    """Both write the tenant and its consents, and neither makes the other wait for itself."""
+    ledger = open_ledger(postgres_url)
+    upgrade(ledger)
+    (acme,) = send_links(ledger, "acme", microsoft_tenant=GUID)
+    moved = replace(listed("acme"), microsoft_tenant=OTHER_GUID)
+    with ThreadPoolExecutor(1) as thread:
+        with ledger.begin() as connection:
+            lock_tenants(connection, APPLICATION)
+            answered = thread.submit(take, ledger, answer(acme))
+            wait_until_blocked(ledger)
+            write_settings(connection, APPLICATION, [moved])
+        assert answered.result(timeout=30).verdict is Verdict.EXPIRED
+    assert status_of(ledger, acme) == ("expired", "consent")
+    ledger.dispose()
+
+
+def test_a_no_at_the_moment_of_a_yes_by_another_link_does_not_undo_it(postgres_url):
+    ledger = open_ledger(postgres_url)
+    upgrade(ledger)
+    (first,) = send_links(ledger, "acme")
+    (second,) = send_links(ledger, "acme", now=NOW + HOUR)
+    with ThreadPoolExecutor(1) as thread:
+        with answering(ledger) as connection:
+            lock_tenants(connection, APPLICATION)
+            no = thread.submit(take, ledger, second.declined(), now=NOW + HOUR)
+            wait_until_blocked(ledger)
+            answer_consent(connection, first.consent_id, ConsentStatus.GIVEN, NOW + HOUR)
+        assert no.result(timeout=30).verdict is Verdict.USED
+    assert status_of(ledger, second)[0] == "pending"
+    ledger.dispose()
 
 
 def test_twenty_attempts_are_kept_for_one_consent_which_can_still_be_answered(ledger):

@@ -50,6 +50,20 @@ class Link:
         )
 
 
+def listed(name: str, microsoft_tenant: str = "common") -> Tenant:
+    """A Microsoft tenant with a credential of its own, as the tenants table has it."""
+    return Tenant(
+        name,
+        Provider.MICROSOFT,
+        f"credential of {name}",
+        "",
+        "",
+        timedelta(days=7),
+        enabled=True,
+        microsoft_tenant=microsoft_tenant,
+    )
+
+
 def send_links(
     engine: Engine,
     *tenants: str,
@@ -59,20 +73,7 @@ def send_links(
     microsoft_tenant: str = "common",
 ) -> list[Link]:
     """Make these the only tenants, register the credential of each, and send each a link."""
-    week = timedelta(days=7)
-    listed = [
-        Tenant(
-            name,
-            Provider.MICROSOFT,
-            f"credential of {name}",
-            "",
-            "",
-            week,
-            enabled=True,
-            microsoft_tenant=microsoft_tenant,
-        )
-        for name in tenants
-    ]
+    table = [listed(name, microsoft_tenant) for name in tenants]
     with engine.begin() as connection:
         connection.execute(credentials.delete())
         connection.execute(
@@ -87,10 +88,10 @@ def send_links(
                     "fingerprint": "",
                     "registered_at": now,
                 }
-                for one in listed
+                for one in table
             ],
         )
-    taken = take_up(engine, application, "run", now, listed=listed, names=tenants)
+    taken = take_up(engine, application, "run", now, listed=table, names=tenants)
     asker = Asker(application, "https://api.us.nylas.com", REDIRECT_URI, state_key(api_key))
     links = []
     for onboarding in taken:

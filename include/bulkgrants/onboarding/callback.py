@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl
 from bulkgrants.ledger import consents, onboarding
 from bulkgrants.ledger.database import Ledger
 from bulkgrants.ledger.rights import Answering, answering
+from bulkgrants.ledger.tenants import lock_tenants
 from bulkgrants.model import Consent, ConsentStatus, OAuthError
 from bulkgrants.onboarding.links import (
     Binding,
@@ -120,6 +121,9 @@ def receive(ledger: Ledger, query: str, *, application: str, key: bytes, now: da
         if consent is None or verdict is Verdict.UNKNOWN:
             _note(connection, None, verdict, now)
             return Received(verdict)
+        if verdict in _STATUS:
+            # the tenant before its consents, in the order in which new settings are recorded
+            lock_tenants(connection, consent.application, [consent.tenant])
         yes = consents.given_consent(connection, consent) if verdict in _COMPARED else None
         if yes is not None:  # it may be by another link; a no to this one does not undo it
             verdict = weigh(replace(consent, status=yes.status))
