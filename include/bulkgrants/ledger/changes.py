@@ -43,6 +43,7 @@ from bulkgrants.ledger.tables import (
     skips,
     tenants,
 )
+from bulkgrants.ledger.tenants import lock_escrow
 from bulkgrants.model import (
     MADE,
     BatchClaim,
@@ -392,14 +393,17 @@ def in_escrow(
 def read_escrow(
     write: Writing[BatchClaim], mailboxes: Collection[tuple[str, str]]
 ) -> dict[tuple[str, str], EscrowRecord]:
-    """The records of those mailboxes (provider, email) that are in escrow."""
+    """The records of those mailboxes (provider, email) that are in escrow, locked."""
     if not mailboxes:
         return {}
     rows = write.connection.execute(
-        select(escrow).where(
+        select(escrow)
+        .where(
             escrow.c.application == write.application,
             tuple_(escrow.c.provider, escrow.c.email).in_(mailboxes),
         )
+        .order_by(escrow.c.provider, escrow.c.email)  # as `lock_escrow` does
+        .with_for_update()
     )
     return {
         (row.provider, row.email): EscrowRecord(
@@ -456,17 +460,18 @@ def end_escrow(write: Writing[Run], compared: Table) -> None:
     `compared` is the comparison's table; only mailboxes that the run selects are looked at.
     """
     selection = write.right.selection
+    selected = and_(
+        escrow.c.application == write.application,
+        *([escrow.c.email == selection.mailbox] if selection.mailbox else []),
+        *([escrow.c.tenant.in_(selection.tenants)] if selection.tenants else []),
+    )
     records = select(
         escrow.c.provider,
         escrow.c.email,
         escrow.c.tenant,
         escrow.c.scopes,
         escrow.c.credential_id,
-    ).where(
-        escrow.c.application == write.application,
-        *([escrow.c.email == selection.mailbox] if selection.mailbox else []),
-        *([escrow.c.tenant.in_(selection.tenants)] if selection.tenants else []),
-    )
+    ).where(selected)
     wanted = select(
         compared.c.provider,
         compared.c.email,
@@ -479,6 +484,7 @@ def end_escrow(write: Writing[Run], compared: Table) -> None:
     rejected = select(rejects.c.mailbox).where(
         rejects.c.run_id == write.right.run_id, rejects.c.mailbox.is_not(None)
     )
+    lock_escrow(write.connection, selected)
     write.connection.execute(
         delete(escrow).where(
             escrow.c.application == write.application,

@@ -278,12 +278,22 @@ def quarantine(write: Writing[BatchClaim], tenant: str, reason: str) -> None:
     )
 
 
+def lock_escrow(connection: Connection, which: ColumnElement[bool]) -> None:
+    """Lock records in escrow before several of them are written or deleted.
+
+    All writers lock them in the order of their mailboxes, so that no two wait for each other.
+    """
+    ordered = (escrow.c.application, escrow.c.provider, escrow.c.email)
+    locked = select(*ordered).where(which).order_by(*ordered).with_for_update().subquery()
+    connection.execute(select(func.count()).select_from(locked))  # there may be many
+
+
 def forget_refusals(connection: Connection, which: ColumnElement[bool]) -> None:
     """Take the mailboxes of these tenants out of escrow, because the reason may be gone."""
     chosen = select(tenants.c.application, tenants.c.tenant).where(which)
-    connection.execute(
-        delete(escrow).where(tuple_(escrow.c.application, escrow.c.tenant).in_(chosen))
-    )
+    theirs = tuple_(escrow.c.application, escrow.c.tenant).in_(chosen)
+    lock_escrow(connection, theirs)
+    connection.execute(delete(escrow).where(theirs))
 
 
 def credential_ids(connection: Reading, application: str) -> dict[tuple[str, str], str]:

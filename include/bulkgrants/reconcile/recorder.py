@@ -137,6 +137,7 @@ def _leave_alone(write: Writing[BatchClaim], events: Sequence[Event]) -> list[st
 def record(write: Writing[BatchClaim], done: Sequence[changes.Done]) -> None:
     """Write outcomes and new grants, and move mailboxes into and out of escrow."""
     granted = [one for one in done if isinstance(one, Granted)]
+    known = changes.read_escrow(write, [_mailbox(one) for one in done])
     changes.finish(write, done)
     own(
         write,
@@ -149,7 +150,6 @@ def record(write: Writing[BatchClaim], done: Sequence[changes.Done]) -> None:
     refused = [
         one for one in done if isinstance(one, NotGranted) and one.outcome is Outcome.REFUSED
     ]
-    known = changes.read_escrow(write, [_mailbox(one) for one in refused])
     changes.put_into_escrow(
         write, [after_refusal(one, known.get(_mailbox(one))) for one in refused]
     )
