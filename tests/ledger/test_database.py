@@ -1,17 +1,21 @@
 """A ledger is opened, and upgraded once however many processes ask; errors say what to do."""
 
 import os
+import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from tempfile import TemporaryDirectory
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import create_engine, inspect, make_url, text
 from sqlalchemy.exc import DBAPIError
 
-from bulkgrants.errors import Misconfigured
+from bulkgrants.errors import Misconfigured, Unavailable
 from bulkgrants.ledger.database import (
     REVISION,
     ledger_url,
@@ -90,7 +94,8 @@ def test_the_command_upgrades_and_shows_no_password(postgres_url):
         ("postgresql://me:pass:s3cr3t@host:s3cr3t/db", "The ledger's URL cannot be understood"),
         ("postgresql://me:s3cr3t", "The ledger's URL cannot be understood"),
         ("mysql://me:s3cr3t@host/db", "runs on PostgreSQL or SQLite, not on mysql"),
-        ("postgresql://me:s3cr3t@127.0.0.1:9/db?connect_timeout=5", "cannot be opened"),
+        ("postgresql://me:s3cr3t@127.0.0.1:9/db?connect_timeout=5", "it accepts no connection"),
+        ("postgresql://me:s3cr3t@no-host.invalid/db?connect_timeout=5", "cannot be opened; check"),
     ],
 )
 def test_the_command_says_what_is_wrong(url, sentence):
@@ -206,14 +211,95 @@ def test_a_sqlite_ledger_is_upgraded_at_once(tmp_path):
     ],
 )
 def test_a_ledger_that_cannot_be_reached_is_named_without_its_password(url):
+    said = require_unopened(url, Unavailable, "it accepts no connection. If this goes on, start")
+    assert "127.0.0.1:9/db" in said
+
+
+def require_unopened(url, error, sentence: str) -> str:
+    """Check that opening the ledger raises this, with nothing of the driver's; returns it."""
     engine = open_ledger(url)
-    with pytest.raises(Misconfigured, match="cannot be opened; check the host") as refusal:
-        require_current(engine)
-    assert "127.0.0.1:9/db" in str(refusal.value)
-    assert "s3cr3t" not in str(refusal.value)
-    assert refusal.value.__cause__ is None
-    assert refusal.value.__suppress_context__
+    for step in (require_current, upgrade):
+        with pytest.raises(error, match=sentence) as refusal:
+            step(engine)
+        assert "s3cr3t" not in str(refusal.value)
+        assert refusal.value.__cause__ is None
+        assert refusal.value.__suppress_context__
     engine.dispose()
+    return str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("57P03", "the database system is starting up"),
+        ("57P03", "the database system is shutting down"),
+        ("53300", "sorry, too many clients already"),
+    ],
+)
+def test_a_server_that_is_starting_or_full_is_an_error_that_passes(code, message):
+    with refusing(code, message) as url:
+        require_unopened(url, Unavailable, "it accepts no connection")
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("28P01", 'password authentication failed for user "me"'),
+        ("28000", 'no pg_hba.conf entry for host "127.0.0.1", user "me", database "db"'),
+        ("28000", 'role "me" is not permitted to log in'),
+        ("42501", 'permission denied for database "db"'),
+    ],
+)
+def test_a_server_that_turns_the_login_away_needs_a_person(code, message):
+    with refusing(code, message) as url:
+        require_unopened(url, Misconfigured, "cannot be opened; check the host, login and database")
+
+
+@contextmanager
+def refusing(code: str, message: str) -> Iterator[str]:
+    """The URL of a server that answers each connection with this error of PostgreSQL's."""
+    fields = {"S": "FATAL", "V": "FATAL", "C": code, "M": message}
+    body = b"".join(f"{key}{value}\0".encode() for key, value in fields.items()) + b"\0"
+
+    def answer(client: socket.socket) -> None:
+        client.sendall(b"E" + (len(body) + 4).to_bytes(4, "big") + body)
+
+    with TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as server:
+        server.bind(f"{folder}/.s.PGSQL.5432")
+        server.listen()
+
+        def serve() -> None:
+            with suppress(OSError):  # the test has ended
+                while True:
+                    client, _ = server.accept()
+                    with client:
+                        client.recv(4096)
+                        answer(client)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"postgresql://me:s3cr3t@/db?host={folder}"
+
+
+@pytest.mark.parametrize("wrong", [{"database": "elsewhere"}, {"username": "stranger"}])
+def test_a_name_that_postgresql_does_not_know_needs_a_person(postgres_url, wrong):
+    url = make_url(postgres_url).set(**wrong)
+    require_unopened(url, Misconfigured, "cannot be opened; check the host, login and database")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:s3cr3t@no-such-host.invalid/db?connect_timeout=5",
+        "postgresql://me:s3cr3t@127.0.0.1:9/db?sslmode=nonsense",
+        "postgresql://me:s3cr3t@127.0.0.1:99999/db",
+    ],
+)
+def test_a_place_that_cannot_exist_needs_a_person(url):
+    require_unopened(url, Misconfigured, "cannot be opened; check the host, login and database")
+
+
+def test_a_folder_is_no_sqlite_ledger(tmp_path):
+    require_unopened(f"sqlite:///{tmp_path}", Misconfigured, "cannot be opened; check the host")
 
 
 @pytest.mark.parametrize(

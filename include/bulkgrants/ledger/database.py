@@ -274,7 +274,7 @@ def _begin_postgresql(connection: Connection) -> None:
         connection.exec_driver_sql(_BRIEF).close()
 
 
-def _translate(context: ExceptionContext) -> Unavailable | None:
+def _translate(context: ExceptionContext) -> Unavailable | Misconfigured | None:
     place = shown(context.engine.url) if context.engine else "an unknown place"
     return failures.translate(context, place)
 
@@ -298,8 +298,8 @@ def require_current(engine: Ledger) -> None:
     """Make sure that the ledger is at the revision of this code.
 
     A SQLite ledger is upgraded at once. A PostgreSQL ledger is upgraded by its administrator, for
-    whom Misconfigured names the command. Also raises Misconfigured if the ledger cannot be reached,
-    or was upgraded by newer code.
+    whom Misconfigured names the command. Also raises Misconfigured if newer code has upgraded the
+    ledger, and what `opened` raises.
     """
     with opened(engine.execution_options(reads_only=True)) as connection:
         revision = require_known(connection)
@@ -332,15 +332,16 @@ def _secret(url: URL) -> list[str]:
 
 
 def opened(engine: Ledger) -> Connection:
-    """A connection to the ledger. Raises Misconfigured if it cannot be reached."""
+    """A connection to the ledger.
+
+    Raises Unavailable if it cannot be made now, Misconfigured if it can never be made like this.
+    """
     try:
         return engine.connect()
-    except (SQLAlchemyError, Unavailable) as error:
-        cause = type(error.__cause__ or error).__name__
-        raise Misconfigured(
-            f"The ledger at {shown(engine.url)} cannot be opened; check the host, login and "
-            f"database of its Airflow connection ({cause})."
-        ) from None
+    except (Unavailable, Misconfigured) as error:
+        raise error from None
+    except SQLAlchemyError as error:
+        raise failures.cannot_be_opened(shown(engine.url), error.__cause__ or error) from None
 
 
 def require_known(connection: Connection) -> str | None:

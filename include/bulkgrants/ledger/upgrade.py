@@ -18,7 +18,7 @@ _LOCK = 0x62756C6B  # "bulk"; PostgreSQL's advisory lock while revisions are app
 def upgrade(engine: Ledger) -> None:
     """Upgrade the ledger to the revision of this code; several processes may do so at once.
 
-    Raises Misconfigured if the ledger cannot be reached, or newer code has upgraded it.
+    Raises Misconfigured if newer code has upgraded the ledger, and what `opened` raises.
     """
     with opened(engine) as connection, connection.begin():
         if connection.dialect.name == "postgresql":

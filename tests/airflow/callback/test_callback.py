@@ -125,7 +125,7 @@ def test_with_a_ledger_out_of_reach_nothing_is_lost_and_a_reload_works(
     connect("bulkgrants_ledger", conn_type="postgres", host="127.0.0.1", port=1, **secret)
     require_trouble(deployment.ask(acme.approved()))
     said = require_one_bounded_line(caplog, acme.state, "p4ssword-of-bulk")
-    assert "cannot be opened" in said
+    assert "it accepts no connection" in said
     point_to(deployment.ledger)
     assert deployment.ask(acme.approved()).status == 200
 
