@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from tempfile import TemporaryDirectory
 
+import pandas as pd
+import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
@@ -18,6 +20,8 @@ from sqlalchemy.exc import DBAPIError
 from bulkgrants.errors import Misconfigured, Unavailable
 from bulkgrants.ledger.database import (
     REVISION,
+    insert_frame,
+    insert_rows,
     ledger_url,
     metadata,
     open_ledger,
@@ -338,6 +342,70 @@ def test_addresses_sort_by_code_point_on_both_databases(ledger):
             )
         found = connection.execute(text("SELECT email FROM entries ORDER BY email")).scalars().all()
     assert found == sorted(names)
+
+
+ODD = [
+    "",
+    "NULL",
+    "null",
+    '"',
+    "\\",
+    '\\"',
+    "{a,b}",
+    "a,b",
+    " a ",
+    "\t\n\r",
+    "\\N",
+    "'",
+    "%s",
+    "☃ é",
+]
+ODD_COLUMNS = (
+    "application",
+    "provider",
+    "email",
+    "tenant",
+    "scopes",
+    "credential_id",
+    "row_number",
+)
+
+
+def odd_rows() -> list[tuple]:
+    return [
+        ("app", "google", f"{number}", odd, odd, None if number % 2 else odd, number)
+        for number, odd in enumerate(ODD)
+    ]
+
+
+def written_rows(connection) -> list[tuple]:
+    query = f"SELECT {', '.join(ODD_COLUMNS)} FROM entries ORDER BY row_number"
+    return [tuple(row) for row in connection.execute(text(query))]
+
+
+@pytest.mark.parametrize("at_once", [3, 5000])
+def test_cells_are_written_as_they_are_in_any_number_of_blocks(ledger, monkeypatch, at_once):
+    monkeypatch.setattr("bulkgrants.ledger.database._AT_ONCE", at_once)
+    entries, odd = metadata.tables["entries"], odd_rows()
+    columns = zip(ODD_COLUMNS, zip(*odd, strict=True), strict=True)
+    frame = pd.DataFrame({name: pd.Series(cells, dtype="object") for name, cells in columns})
+    for write in (
+        lambda connection: insert_rows(connection, entries, ODD_COLUMNS, iter(odd)),
+        lambda connection: insert_frame(connection, entries, frame),
+    ):
+        with ledger.begin() as connection:
+            assert (write(connection), written_rows(connection)) == (len(ODD), odd)
+            connection.execute(entries.delete())
+            assert insert_rows(connection, entries, ODD_COLUMNS, []) == 0
+
+
+def test_text_that_is_too_long_is_an_error_and_is_not_cut(postgres_url):
+    engine = open_ledger(postgres_url)
+    upgrade(engine)
+    row = ("app", "p" * 21, "a", "t", "", None, 1)
+    with pytest.raises(psycopg.errors.StringDataRightTruncation), engine.begin() as connection:
+        insert_rows(connection, metadata.tables["entries"], ODD_COLUMNS, [row])
+    engine.dispose()
 
 
 def test_on_sqlite_a_writer_waits_for_another_and_a_reader_does_not_wait(tmp_path):
