@@ -116,9 +116,9 @@ def test_every_verdict_has_a_page_that_says_what_happened_and_what_to_do_next(ve
     assert "None" not in page.words
 
 
-GOOD = {Verdict.MISMATCHED, Verdict.PASSING}
+GOOD = (Verdict.MISMATCHED, Verdict.PASSING)
 """The verdicts after which the same link can still be answered."""
-OVER = {
+OVER = [
     (Verdict.EXPIRED, ConsentStatus.EXPIRED),
     (Verdict.STALE, ConsentStatus.PENDING),
     (Verdict.REFUSED, ConsentStatus.REFUSED),
@@ -126,7 +126,7 @@ OVER = {
     (Verdict.REPEATED, ConsentStatus.LOST),
     (Verdict.USED, ConsentStatus.REFUSED),
     (Verdict.USED, ConsentStatus.LOST),
-}
+]
 """Those after which only another link can be."""
 
 
