@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import Counter
 from datetime import timedelta
 
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import insert
 
@@ -19,13 +18,11 @@ from bulkgrants.reconcile.observe import observe
 from bulkgrants.reconcile.plan import plan
 from bulkgrants.reconcile.report import Report, close_run
 from bulkgrants.reconcile.verify import verify
+from support.elsewhere import ANSWERS, CALENDAR
 from support.fakes import FakeNylas
-from support.ledgers import MAIL, NOW, entry, noted, opened, rows, with_tenants
-from support.worlds import CALENDAR, FAULTS, ODD, THEIRS, Drawn, World, drawn, mailbox_of
+from support.ledgers import MAIL, NOW, entry, noted, opened, with_tenants
+from support.worlds import WORLDS, fresh
 
-FEW = 10
-WORLDS = int(os.environ.get("BULKGRANTS_WORLDS", FEW))
-"""How many random worlds each test gets."""
 SCOPES = st.sampled_from([MAIL, f"{CALENDAR} {MAIL}"])
 CHANGES = ("create", "renew", "rescope", "revoke")
 
@@ -100,12 +97,6 @@ def as_wanted(nylas: FakeNylas, roster, blocked) -> bool:
     )
 
 
-fresh = {
-    "deadline": None,
-    "suppress_health_check": [HealthCheck.function_scoped_fixture],
-}
-
-
 @settings(max_examples=WORLDS, **fresh)
 @given(grants=starts, roster=rosters)
 def test_one_run_without_faults_leaves_the_next_nothing_to_do(make_ledger, grants, roster):
@@ -128,7 +119,7 @@ def test_one_run_without_faults_leaves_the_next_nothing_to_do(make_ledger, grant
     grants=starts,
     rosters_=st.lists(rosters, min_size=1, max_size=3),
     faults=st.lists(
-        st.none() | st.tuples(st.sampled_from(["before", "after"]), st.sampled_from([*FAULTS])),
+        st.none() | st.tuples(st.sampled_from(["before", "after"]), st.sampled_from([*ANSWERS])),
         max_size=60,
     ),
 )
@@ -142,9 +133,9 @@ def test_with_faults_that_end_a_few_runs_are_enough(make_ledger, grants, rosters
         if name.startswith("no ") and call.method != "POST":
             return
         if when == "before":
-            raise FAULTS[name]
+            raise ANSWERS[name]
         if when == "after" and not name.startswith("no "):
-            kept.append(FAULTS[name])
+            kept.append(ANSWERS[name])
 
     def after(call) -> None:
         if kept:
@@ -199,91 +190,4 @@ def test_listings_that_lack_grants_neither_lose_nor_repeat_any(
     blocked = {email for email, grant in grants.items() if grant["blocked"]}
     assert as_wanted(nylas, roster, blocked)
     assert ids.items() <= {email: grant["id"] for email, grant in nylas.grants.items()}.items()
-    engine.dispose()
-
-
-ENOUGH = 45
-"""Nights without news after which a world must be at rest."""
-
-
-def lived(engine, world: Drawn) -> None:
-    """Live all nights of the world, then calm ones until nothing changes; judge what is left."""
-    lives = World(engine, world)
-    for roster, events in world.nights:
-        for event in events:
-            lives.happen(*event)
-        asyncio.run(lives.night(roster))
-    lives.calm()
-    roster = world.nights[-1][0]
-    for _ in range(ENOUGH):
-        if quiet(lives, roster):
-            break
-    else:
-        raise AssertionError("the nights do not end")
-    assert quiet(lives, roster), "a second night without news changes something"
-    assert not lives.nylas.violations, lives.nylas.violations
-    judge(lives, roster)
-
-
-def quiet(lives: World, roster) -> bool:
-    """Make a night; whether it changed nothing, was complete, and has no mailbox waiting."""
-    made = len(lives.nylas.authenticated)
-    report = asyncio.run(lives.night(roster))
-    asked = set(lives.nylas.authenticated[made:])
-    return asked <= lives.nylas.refusing.keys() and report.complete and settled(lives, roster)
-
-
-def settled(lives: World, roster) -> bool:
-    return all(is_as_wanted(lives, email, scopes) for email, scopes in roster.items())
-
-
-def is_as_wanted(lives: World, email: str, scopes: str) -> bool:
-    grant = lives.nylas.grant_of(email)
-    if grant is None:
-        return email in lives.nylas.refusing
-    if must_be_left_alone(grant) or email in lives.nylas.refusing:
-        return True
-    return grant["grant_status"] == "valid" and grant["settings"]["scopes"] == scopes.split()
-
-
-def must_be_left_alone(grant) -> bool:
-    odd = grant.get("shown") in ODD.values()
-    return bool(grant["blocked"] or grant["credential_id"] == THEIRS or odd)
-
-
-def judge(lives: World, roster) -> None:
-    """Compare the ledger with what exists."""
-    there = {grant["id"]: grant for grant in lives.nylas.grants.values()}
-    known = rows(lives.engine, "grants")
-    assert [row for row in known if row["gone_at"] and row["grant_id"] in there] == []
-    owned = {row["email"] for row in known if row["owned"] and not row["gone_at"]}
-    for email in roster:
-        grant = lives.nylas.grant_of(email)
-        if email not in lives.nylas.refusing and not must_be_left_alone(grant):
-            assert email in owned
-    mailboxes = Counter(filter(None, map(mailbox_of, there.values())))
-    assert set(mailboxes.values()) <= {1}, "a mailbox has two grants"
-
-
-@settings(max_examples=WORLDS, **fresh)
-@example(
-    Drawn(
-        {},
-        [({"a@example.com": MAIL}, [])],
-        {"a@example.com": "unavailable"},
-        steps=[8760] * 4 + [-8760] * 6,
-    )
-)
-@given(world=drawn)
-def test_any_world_comes_to_rest_as_the_roster_asks(make_ledger, world):
-    engine = make_ledger()
-    lived(engine, world)
-    engine.dispose()
-
-
-@settings(max_examples=WORLDS if WORLDS > FEW else 4, **fresh)
-@given(world=drawn)
-def test_any_world_comes_to_rest_on_postgresql(new_ledger, tmp_path, world):
-    engine = new_ledger("postgresql", tmp_path)
-    lived(engine, world)
     engine.dispose()
