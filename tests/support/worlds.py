@@ -25,7 +25,7 @@ from support.elsewhere import (
 )
 from support.ledgers import MAIL
 
-FEW_WORLDS = 8
+FEW_WORLDS = 6
 WORLDS = int(os.environ.get("BULKGRANTS_WORLDS", FEW_WORLDS))
 """How many random worlds each test gets."""
 fresh = {
