@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import itertools
 from collections import Counter
@@ -282,13 +283,17 @@ class World:
             try:
                 made = step()
                 return await made if inspect.isawaitable(made) else made
-            except (Retriable, Died):
+            except Retriable:
                 continue
             except Superseded:
                 if not left:
                     raise
+                continue
+            except Died:
+                pass
             finally:
                 running.reset(token)
+            gc.collect()  # its connections end with it, whatever cursors they have
         raise Failed
 
     def _lost_consents(self) -> Counter[str]:
