@@ -18,7 +18,7 @@ from bulkgrants.reconcile.observe import observe
 from bulkgrants.reconcile.plan import plan
 from bulkgrants.reconcile.report import Report, close_run
 from bulkgrants.reconcile.verify import verify
-from support.elsewhere import ANSWERS, CALENDAR
+from support.elsewhere import ANSWERS, CALENDAR, REFUSALS
 from support.fakes import FakeNylas
 from support.ledgers import MAIL, NOW, entry, noted, opened, with_tenants
 from support.worlds import WORLDS, fresh
@@ -130,11 +130,11 @@ def test_with_faults_that_end_a_few_runs_are_enough(make_ledger, grants, rosters
 
     def before(call) -> None:
         when, name = next(script, None) or ("", "")
-        if name.startswith("no ") and call.method != "POST":
+        if name in REFUSALS and call.method != "POST":
             return
         if when == "before":
             raise ANSWERS[name]
-        if when == "after" and not name.startswith("no "):
+        if when == "after" and name not in REFUSALS:
             kept.append(ANSWERS[name])
 
     def after(call) -> None:
