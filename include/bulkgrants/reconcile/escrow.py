@@ -79,11 +79,13 @@ def silent_for_too_long(
     """
     if before is None or not _counts(before, one):
         return None
-    since = before.first_refused_at if before.reason == one.reason else before.due_at
+    silent = before.reason == one.reason
+    since = before.first_refused_at if silent else before.due_at
     if since is None:
         return None
     alone = tenant_answered_at is None or tenant_answered_at < since - _ONE_RUN
-    if one.at - since < (UNSERVED_ALONE if alone else UNSERVED_FOR):
+    long = one.at - since >= (UNSERVED_ALONE if alone else UNSERVED_FOR)
+    if not (long or (silent and before.refusals)):  # refused for its silence before
         return None
     return NotGranted(one.change, Outcome.REFUSED, one.reason, one.code, one.message, one.at)
 

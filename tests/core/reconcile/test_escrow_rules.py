@@ -115,6 +115,14 @@ def test_an_answer_of_before_the_silence_does_not_show_that_the_tenant_is_served
     assert silent_for_too_long(late, record, tenant_answered_at=with_it) is not None
 
 
+def test_a_silence_that_followed_a_refusal_does_not_begin_anew_once_it_was_refused_too():
+    refused = after_refusal(refusal(), None)
+    at = refused.due_at + UNSERVED_FOR
+    record = after_refusal(silent_end(silence(at), refused), refused)
+    assert (record.reason, record.refusals, record.first_refused_at) == ("not_served", 1, at)
+    assert silent_end(silence(at + timedelta(days=1)), record, served=False) is not None
+
+
 def test_a_mailbox_that_is_not_served_is_never_given_up():
     record = after_silence(silence(NOW - 9 * GIVEN_UP_AFTER), None)
     for days in range(60):
