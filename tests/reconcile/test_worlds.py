@@ -36,6 +36,8 @@ from support.worlds import (
     in_trouble,
 )
 
+# the cursor of a process that has died in the middle of a plan
+pytestmark = pytest.mark.filterwarnings("ignore:.*ServerCursor.* was deleted:ResourceWarning")
 WAITING = {"skip:in_escrow", "skip:tenant_quarantined"}
 """A night with such mailboxes is not at rest: the next one asks for them."""
 ENOUGH = 45
