@@ -17,7 +17,7 @@ from threading import Event
 from sqlalchemy import Connection, Engine, event, insert
 
 from bulkgrants.errors import Misconfigured, NotPropagated, Retriable, Superseded
-from bulkgrants.ledger import onboarding, runs
+from bulkgrants.ledger import consents, onboarding, runs
 from bulkgrants.ledger.rights import answering, claim_batch, release_hold, writing
 from bulkgrants.ledger.tables import entries, tenants
 from bulkgrants.ledger.tenants import record_credential
@@ -54,7 +54,7 @@ from support.elsewhere import (
 )
 from support.ledgers import APPLICATION, NOW, entry, let_lapse, rows
 from support.processes import Died, Process, Second, running
-from support.worlds import CLOCKS_OF_ONBOARDING_STEP, CUTS_MAY_HIDE_ODD_ITEMS, Drawn, Roster
+from support.worlds import Drawn, Roster
 
 TRIES = 3
 """How often a task is tried, as Airflow retries it. In calm nights, another try is the same."""
@@ -75,14 +75,13 @@ class World:
     def __init__(self, engine: Engine, world: Drawn) -> None:
         self.engine, self.nylas = engine, Elsewhere()
         self.now, self.number = NOW, 0
-        self._right_now = NOW
         self._batch_size = world.batch_size
         self._calm = False
         self._faults, self._cuts, self._steps = map(iter, (world.faults, world.cuts, world.steps))
         self._stops, self._turns = iter(world.stops), iter(world.turns)
         self._stop = next(self._stops, None)
         self._late: BaseException | None = None
-        self._was_listed = self._was_cut = False
+        self._was_listed = False
         self._other: Second | None = None
         self._roster: Roster = {}
         self._numbers = itertools.count(1)
@@ -150,7 +149,6 @@ class World:
         """
         self.number += 1
         self.now += DAY
-        self._right_now += DAY
         self.nylas.now += int(DAY.total_seconds())
         self._roster = roster
         self.nylas.allowed |= roster.keys()
@@ -239,7 +237,7 @@ class World:
     def _take_up(self, key: str, names: tuple[str, ...]) -> list[Onboarding]:
         listed = TENANTS.values()
         return onboarding.take_up(
-            self.engine, APPLICATION, key, self._clock_of_onboarding(), listed=listed, names=names
+            self.engine, APPLICATION, key, self.now, listed=listed, names=names
         )
 
     def _advance(self, taken: Onboarding, key: str) -> None:
@@ -248,7 +246,7 @@ class World:
             self._ask(known, key)
             known = onboarding.read_onboarding(self.engine, APPLICATION, taken.tenant)
         if known.awaiting is Awaiting.PROPAGATION:
-            sender, clock = Blocking(self.nylas), self._clock_of_onboarding
+            sender, clock = Blocking(self.nylas), self._clock
             with suppress(NotPropagated, Misconfigured):
                 advance(
                     self.engine, sender, known, AT_ONCE, run_key=key, clock=clock, chance=_evenly
@@ -256,23 +254,19 @@ class World:
         release_hold(self.engine, known.held_by(key))
 
     def _ask(self, known: Onboarding, key: str) -> None:
-        with writing(self.engine, known.held_by(key), self._clock_of_onboarding()) as write:
-            consent_id = onboarding.request_consent(
+        with writing(self.engine, known.held_by(key), self.now) as write:
+            consent_id = consents.request_consent(
                 write,
                 credential_id=OURS_AT_MICROSOFT,
                 microsoft_tenant="common",
                 redirect_uri="https://airflow.example.com/bulkgrants/consent/callback",
                 state_hash=f"{next(self._numbers):064x}",
-                expires_at=self._clock_of_onboarding() + 7 * DAY,
+                expires_at=self.now + 7 * DAY,
             )
         if self.nylas.admins[known.tenant].answers:
             with answering(self.engine) as connection:
-                onboarding.answer_consent(
-                    connection, consent_id, ConsentStatus.GIVEN, self._clock_of_onboarding()
-                )
-                onboarding.consented(
-                    connection, APPLICATION, known.tenant, self._clock_of_onboarding()
-                )
+                consents.answer_consent(connection, consent_id, ConsentStatus.GIVEN, self.now)
+                onboarding.consented(connection, APPLICATION, known.tenant, self.now)
 
     async def _task(self, process: Process, step):
         """What the step returns in one of its tries. Raises Failed, or Superseded."""
@@ -310,9 +304,6 @@ class World:
 
     def _clock(self) -> datetime:
         return self.now
-
-    def _clock_of_onboarding(self) -> datetime:
-        return self.now if CLOCKS_OF_ONBOARDING_STEP else self._right_now
 
     def _tick(self) -> None:
         if not self._calm:
@@ -417,11 +408,7 @@ class World:
 
     def _cut(self, offset: int) -> int | None:
         """Not on the first night: nobody can know a grant that no listing has ever shown."""
-        odd = any("shown" in one for one in self.nylas.grants.values())
-        again = self._was_cut and odd and not CUTS_MAY_HIDE_ODD_ITEMS
-        length = None if again or not self._was_listed else next(self._cuts, None)
-        self._was_cut = length is not None
-        return length
+        return next(self._cuts, None) if self._was_listed else None
 
 
 def is_ours(row) -> bool:

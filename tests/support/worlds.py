@@ -33,16 +33,6 @@ fresh = {
     "suppress_health_check": [HealthCheck.function_scoped_fixture],
 }
 """Settings of tests whose worlds have a ledger each."""
-ALIASES_MAY_DISAGREE = False
-"""Whether the roster may ask for other scopes for an alias than for its primary address. They have
-one grant, which is then rescoped every night: set this to True once that is mended."""
-CLOCKS_OF_ONBOARDING_STEP = False
-"""Whether onboarding too runs on a machine whose clock is set forward and back. A consent that a
-fast clock has recorded is then not probed before that time: set this to True once it is mended."""
-CUTS_MAY_HIDE_ODD_ITEMS = False
-"""Whether two pages in a row may be cut while an item cannot be read. The list seems to end there,
-and only grants that the ledger knows are then asked for by their ids: set this to True once the
-items are too."""
 MISHAPS = ("freeze", "lose the batch", "twin", "another run", "die")
 """What may happen to a process around a call: it stands still, a task of the same run takes its
 batch or applies it, a run that begins at the same time asks for the lease, or it is killed."""
@@ -75,12 +65,6 @@ seeds = st.dictionaries(
 )
 
 
-def agreeing(roster: Roster) -> Roster:
-    """The roster, with the same scopes for an alias and its primary: they have one grant."""
-    both = {PRIMARY: roster[ALIAS]} if roster.keys() >= {ALIAS, PRIMARY} else {}
-    return roster if ALIASES_MAY_DISAGREE else roster | both
-
-
 def of_tenant(name: str) -> st.SearchStrategy[Roster]:
     """What the roster asks for one tenant besides `acme`: often all of it, often nothing."""
     wanted = st.just("") if name in CANARIES else scopes
@@ -93,9 +77,7 @@ def together(parts: tuple[Roster, ...]) -> Roster:
     return {email: wanted for part in parts for email, wanted in part.items()}
 
 
-acme = st.dictionaries(
-    st.sampled_from((*MAILBOXES["acme"], ALIAS, PRIMARY)), scopes, max_size=7
-).map(agreeing)
+acme = st.dictionaries(st.sampled_from((*MAILBOXES["acme"], ALIAS, PRIMARY)), scopes, max_size=7)
 rosters = st.tuples(acme, *(of_tenant(name) for name in TENANTS if name != "acme")).map(together)
 events = st.lists(
     st.tuples(st.sampled_from(["break", "delete", "take", "make"]), mailbox)

@@ -9,6 +9,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     and_,
+    case,
     exists,
     func,
     insert,
@@ -97,7 +98,10 @@ def take_up(
             .values(
                 claimed_by=run_key,
                 claimed_until=now + HOLD_TERM,
-                awaiting_since=func.coalesce(tenants.c.awaiting_since, now),
+                # a time after now was recorded by a clock that was ahead
+                awaiting_since=case(
+                    (tenants.c.awaiting_since <= now, tenants.c.awaiting_since), else_=now
+                ),
             )
         )
         rows = connection.execute(select(tenants).where(taken).order_by(tenants.c.tenant))

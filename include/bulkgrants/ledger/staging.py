@@ -340,9 +340,14 @@ def wanted_credentials(write: Writing[Run]) -> frozenset[str]:
 
 
 def clear_listing(write: Writing[Run]) -> None:
-    """Drop what an earlier, interrupted listing staged."""
-    for table in (observed, unreadable_grants):
-        write.connection.execute(delete(table).where(table.c.application == write.application))
+    """Drop what an earlier, interrupted listing staged.
+
+    The unreadable items of earlier runs stay until this listing is merged: they may be asked for.
+    """
+    odd = unreadable_grants.c
+    connection, application = write.connection, write.application
+    connection.execute(delete(observed).where(observed.c.application == application))
+    connection.execute(delete(unreadable_grants).where(odd.run_id == write.right.run_id))
 
 
 def stage_listing(write: Writing[Run], rows: list[tuple[Cell, ...]]) -> int:
@@ -379,6 +384,16 @@ def unreadable_grant(run_id: int, mailbox: FromClause) -> ColumnElement[bool]:
         odd.run_id == run_id,
         odd.email == mailbox.c.email,
         or_(odd.provider.is_(None), odd.provider == mailbox.c.provider),
+    )
+
+
+def read_by_an_earlier_run(run: Run) -> ColumnElement[bool]:
+    """The condition that an unreadable item is of an earlier listing, as far as this one goes."""
+    odd, mailbox = unreadable_grants.c, run.selection.mailbox
+    return and_(
+        odd.application == run.application,
+        odd.run_id != run.run_id,
+        *([odd.email == mailbox] if mailbox else []),
     )
 
 
@@ -432,7 +447,7 @@ def merge_listing(write: Writing[Run]) -> int:
 
     Grants in the run's selection that are not in the listing are marked as gone, unless an item
     that could not be read may be about them. A grant with another id than before was made by
-    another party, so it is no longer owned.
+    another party, so it is no longer owned. Unreadable items of earlier runs are forgotten.
     """
     connection, run = write.connection, write.right
     known = and_(*(grants.c[name] == observed.c[name] for name in _KEY))
@@ -465,6 +480,7 @@ def merge_listing(write: Writing[Run]) -> int:
         )
     )
     _mark_gone(write)
+    connection.execute(delete(unreadable_grants).where(read_by_an_earlier_run(run)))
     return _count_observed(write)
 
 
@@ -576,14 +592,16 @@ def unlisted(run: Run) -> ColumnElement[bool]:
 
 
 def count_unlisted(write: Writing[Run]) -> tuple[int, int]:
-    """How many known grants the listing does not have, and how many are known at all."""
+    """How many known grants the listing may lack, and how many are known at all."""
 
-    def count(condition: ColumnElement[bool]) -> int:
+    def count(table: Table, condition: ColumnElement[bool]) -> int:
         return write.connection.execute(
-            select(func.count()).select_from(grants).where(condition)
+            select(func.count()).select_from(table).where(condition)
         ).scalar_one()
 
-    return count(unlisted(write.right)), count(_alive(write.right))
+    run = write.right
+    odd = count(unreadable_grants, read_by_an_earlier_run(run))
+    return count(grants, unlisted(run)) + odd, count(grants, _alive(run)) + odd
 
 
 def forget_orphans(write: Writing[Run]) -> None:

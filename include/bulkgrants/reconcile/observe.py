@@ -216,7 +216,7 @@ class _Staging:
     def keep(self, application: str, known: KnownGrant, found: ListedGrant | None) -> None:
         """Take up a known grant that was not listed, but exists: its id says that it is the one."""
         if isinstance(found, Grant):
-            row = self._settled(replace(found, provider=known.provider))
+            row = self._settled(replace(found, provider=known.provider or found.provider))
             listed_under = staging.alias_of(found, known.email)
             self.rows.append(staging.listing_row(application, row, known.email, listed_under))
         elif found is not None:
