@@ -21,10 +21,10 @@ def world(world):
     return world
 
 
-async def nights(world, roster, number=2, **selection):
-    """Reconcile on the next days; returns the last report."""
+async def nights(world, roster, number=2, *, days=1, **selection):
+    """Reconcile every so many days; returns the last report."""
     for _ in range(number):
-        world.now += timedelta(days=1)
+        world.now += timedelta(days=days)
         report = await world.reconcile(roster, selection=Selection(**selection))
     return report
 
@@ -57,6 +57,7 @@ async def test_an_alias_has_the_grant_of_its_primary_address(world, mailbox):
     assert (row["email"], row["address"], row["owned"]) == (ALIAS, PRIMARY, True)
 
 
+@pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
 async def test_an_alias_is_renewed_by_the_address_that_its_grant_has(world):
     await world.reconcile([("acme", ALIAS, None)])
     [grant] = world.control.grants()
@@ -102,6 +103,7 @@ async def test_of_two_aliases_one_decides(world):
     assert world.calls() == before
 
 
+@pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
 async def test_a_broken_grant_of_two_mailboxes_is_renewed_once(world):
     roster = [("acme", ALIAS, None), ("acme", PRIMARY, None)]
     await nights(world, roster)
@@ -130,13 +132,14 @@ async def test_a_grant_is_no_orphan_while_another_row_needs_it(world, leaver, on
         assert len(owners(world)) == 1
 
 
+@pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
 async def test_the_grace_of_a_shared_grant_begins_when_its_last_row_leaves(world):
     both = [("acme", ALIAS, None), ("acme", PRIMARY, None)]
     await nights(world, both)
-    await nights(world, both[:1], 9)
+    await nights(world, both[:1], 2, days=9)
     report = await nights(world, [], 1)
     assert report.counts["skip:in_grace"] == 1
-    assert (await nights(world, [], 8)).counts["held"] == 1
+    assert (await nights(world, [], 1, days=8)).counts["held"] == 1
 
 
 @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
