@@ -146,7 +146,8 @@ def record(write: Writing[BatchClaim], done: Sequence[changes.Done]) -> None:
             for one in granted
         ],
     )
-    changes.take_out_of_escrow(write, [_mailbox(one) for one in granted])
+    recovered = [_mailbox(one) for one in granted if _mailbox(one) in known]
+    changes.take_out_of_escrow(write, recovered)
     refused = [
         one for one in done if isinstance(one, NotGranted) and one.outcome is Outcome.REFUSED
     ]
