@@ -32,7 +32,7 @@ from sqlalchemy.engine import Row
 from bulkgrants.ledger.changes import in_escrow
 from bulkgrants.ledger.database import temporary_table
 from bulkgrants.ledger.rights import Writing
-from bulkgrants.ledger.staging import unreadable_grant
+from bulkgrants.ledger.staging import has_entry, unreadable_grant
 from bulkgrants.ledger.tables import (
     credentials,
     entries,
@@ -279,11 +279,7 @@ def _selected(
     if run.selection.tenants and side is entries:
         query = query.where(side.c.tenant.in_(run.selection.tenants))
     if run.selection.tenants and side is grants:
-        entry = exists().where(
-            entries.c.application == run.application,
-            entries.c.provider == grants.c.provider,
-            entries.c.email == grants.c.email,
-        )
+        entry = has_entry(grants)
         wanted = entry.where(entries.c.tenant.in_(run.selection.tenants))
         query = query.where(or_(wanted, and_(side.c.tenant.in_(run.selection.tenants), ~entry)))
     return query
@@ -365,11 +361,7 @@ def _shared_with(run: Run, compared: Table) -> ColumnElement[str]:
         grants.c.provider == compared.c.provider,
         grants.c.grant_id == compared.c.grant_id,
         grants.c.gone_at.is_(None),
-        exists().where(
-            entries.c.application == grants.c.application,
-            entries.c.provider == grants.c.provider,
-            entries.c.email == grants.c.email,
-        ),
+        has_entry(grants),
     )
     primary = select(grants.c.email).where(*same, grants.c.email == compared.c.alias_of)
     first_alias = select(func.min(grants.c.email)).where(

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
-    ColumnElement,
-    FromClause,
     Select,
     Table,
     and_,
@@ -28,7 +26,7 @@ from sqlalchemy import (
 from bulkgrants.ledger import staging
 from bulkgrants.ledger.database import temporary_table
 from bulkgrants.ledger.rights import Writing
-from bulkgrants.ledger.tables import entries, grants, observed, unreadable_grants
+from bulkgrants.ledger.tables import grants, observed, unreadable_grants
 from bulkgrants.model import Run
 
 
@@ -52,7 +50,7 @@ def unlisted_grants(write: Writing[Run]) -> Iterator[Table]:
     before showed and that could not be read are not `recorded`; all of them are wanted, as nothing
     else tells that they exist.
     """
-    entry = _has_entry(grants)
+    entry = staging.has_entry(grants)
     known = select(
         grants.c.provider,
         grants.c.email,
@@ -87,14 +85,6 @@ def _unreadable_before(run: Run) -> Select[*tuple[Any, ...]]:
     )
 
 
-def _has_entry(mailbox: FromClause) -> ColumnElement[bool]:
-    return exists().where(
-        entries.c.application == mailbox.c.application,
-        entries.c.provider == mailbox.c.provider,
-        entries.c.email == mailbox.c.email,
-    )
-
-
 def follow_aliases(write: Writing[Run], unlisted: Table) -> int:
     """Stage wanted grants that are listed under other addresses under their mailboxes too.
 
@@ -106,17 +96,10 @@ def follow_aliases(write: Writing[Run], unlisted: Table) -> int:
     connection = write.connection
     # The grants that moved are few. Found first, they spare SQLite a join over all listed grants,
     # for which it has no index.
-    owned = exists().where(
-        grants.c.application == observed.c.application,
-        grants.c.provider == observed.c.provider,
-        grants.c.email == observed.c.email,
-        grants.c.grant_id == observed.c.grant_id,
-        grants.c.owned,
-        grants.c.gone_at.is_(None),
-    )
+    owned = staging.is_recorded().where(grants.c.owned, grants.c.gone_at.is_(None))
     moved = select(
         *observed.c,
-        _has_entry(observed).label("listed_has_entry"),
+        staging.has_entry(observed).label("listed_has_entry"),
         owned.label("listed_owned"),
     ).where(
         observed.c.application == write.application,

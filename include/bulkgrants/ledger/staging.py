@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy import (
     ColumnElement,
+    Exists,
     FromClause,
     Table,
     and_,
@@ -503,6 +504,11 @@ def adopt(write: Writing[Run], compared: Table) -> int:
     ).rowcount
 
 
+def is_recorded() -> Exists:
+    """The condition that the ledger knows a staged grant, and for the same mailbox."""
+    return exists().where(*(grants.c[name] == observed.c[name] for name in (*_KEY, "grant_id")))
+
+
 def drop_doubles(write: Writing[Run]) -> list[str]:
     """Keep one row for each mailbox: the known grant first, then a valid one, then the newest.
 
@@ -511,18 +517,12 @@ def drop_doubles(write: Writing[Run]) -> list[str]:
     of mailboxes with two grants or more.
     """
     connection, mine = write.connection, observed.c.application == write.application
-    known = exists().where(
-        grants.c.application == write.application,
-        grants.c.provider == observed.c.provider,
-        grants.c.email == observed.c.email,
-        grants.c.grant_id == observed.c.grant_id,
-    )
     mailbox = (observed.c.provider, observed.c.email)
     doubled = select(*mailbox).where(mine).group_by(*mailbox).having(func.count() > 1)
     place = func.row_number().over(
         partition_by=mailbox,
         order_by=(
-            known.desc(),
+            is_recorded().desc(),
             (observed.c.status == GrantStatus.VALID).desc(),
             observed.c.updated_at.desc(),
             observed.c.grant_id,
@@ -604,17 +604,19 @@ def count_unlisted(write: Writing[Run]) -> tuple[int, int]:
     return count(grants, unlisted(run)) + odd, count(grants, _alive(run)) + odd
 
 
+def has_entry(mailbox: FromClause) -> Exists:
+    """The condition that the staged roster has the mailbox."""
+    return exists().where(*(entries.c[name] == mailbox.c[name] for name in _KEY))
+
+
 def forget_orphans(write: Writing[Run]) -> None:
     """Clear `orphan_since` of all grants that have an entry again, whatever the run selects."""
-    has_entry = exists().where(
-        entries.c.application == write.application,
-        entries.c.provider == grants.c.provider,
-        entries.c.email == grants.c.email,
-    )
     write.connection.execute(
         update(grants)
         .where(
-            grants.c.application == write.application, grants.c.orphan_since.is_not(None), has_entry
+            grants.c.application == write.application,
+            grants.c.orphan_since.is_not(None),
+            has_entry(grants),
         )
         .values(orphan_since=None)
     )

@@ -156,9 +156,8 @@ def why_it_waits(onboarding: Onboarding, again: ProbeAgain, pace: Pace) -> str:
     else:
         why = f"{_canary(onboarding)} lacks {_named(probed.missing)}."
         if probed.known is not None and wants_consent(onboarding, probed):
-            why = (
-                f"{why} {probed.known.meaning} ({probed.message})"  # no link is made until the end
-            )
+            # without the remedy: no new link is made before the wait ends
+            why = f"{why} {probed.known.meaning} ({probed.message})"
         elif probed.message:
             why = f"{why} {_advice(probed)}"
     end = onboarding.since + pace.deadline if onboarding.since else again.until
